@@ -1,0 +1,4 @@
+"""The agent's API: status, metrics and health, over a Unix socket and loopback.
+
+Reads the published status alone; never the reconciler or the switch.
+"""

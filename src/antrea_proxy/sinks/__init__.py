@@ -1,0 +1,4 @@
+"""Where words go to: Kubernetes Events and Node annotations.
+
+Never decides what is worth saying.
+"""
