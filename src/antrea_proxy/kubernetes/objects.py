@@ -1,0 +1,193 @@
+"""The objects that a Service proxy reads, with only the fields that it reads.
+
+Field names in JSON are the API's own (camelCase). Unknown fields are ignored; a missing field takes the API's default.
+Source of the shapes: Kubernetes API reference, core/v1 and discovery.k8s.io/v1.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from antrea_proxy.kubernetes.names import NamespacedName
+
+
+class ApiObject(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True):
+    """Common to all: frozen, and left alone by the garbage collector (the values hold no cycles)."""
+
+
+class ObjectMeta(ApiObject):
+    """The part of metav1.ObjectMeta that decides something here."""
+
+    name: str
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    creation_timestamp: str = ""
+    deletion_timestamp: str | None = None
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+
+    @property
+    def namespaced_name(self) -> NamespacedName:
+        """The object's key within its kind."""
+        return NamespacedName(self.namespace, self.name)
+
+
+class ServicePort(ApiObject):
+    """core/v1 ServicePort. `target_port` is a number or the name of a container port; endpoints carry its result."""
+
+    port: int
+    name: str = ""
+    protocol: str = "TCP"
+    target_port: int | str = 0
+    node_port: int = 0
+
+
+class ClientIPConfig(ApiObject):
+    """core/v1 ClientIPConfig: 1 to 86,400 s."""
+
+    timeout_seconds: int = 10800
+
+
+class SessionAffinityConfig(ApiObject):
+    """core/v1 SessionAffinityConfig."""
+
+    client_ip: ClientIPConfig | None = msgspec.field(default=None, name="clientIP")
+
+
+class ServiceSpec(ApiObject):
+    """core/v1 ServiceSpec, as far as a proxy reads it."""
+
+    type: str = "ClusterIP"
+    cluster_ip: str = msgspec.field(default="", name="clusterIP")
+    cluster_ips: tuple[str, ...] = msgspec.field(default=(), name="clusterIPs")
+    ports: tuple[ServicePort, ...] = ()
+    external_ips: tuple[str, ...] = msgspec.field(default=(), name="externalIPs")
+    load_balancer_source_ranges: tuple[str, ...] = ()
+    external_traffic_policy: str = "Cluster"
+    internal_traffic_policy: str = "Cluster"
+    session_affinity: str = "None"
+    session_affinity_config: SessionAffinityConfig | None = None
+    health_check_node_port: int = 0
+    publish_not_ready_addresses: bool = False
+
+
+class LoadBalancerIngress(ApiObject):
+    """core/v1 LoadBalancerIngress; `ip_mode` is VIP or Proxy (KEP 1860)."""
+
+    ip: str = ""
+    ip_mode: str = "VIP"
+
+
+class LoadBalancerStatus(ApiObject):
+    """core/v1 LoadBalancerStatus."""
+
+    ingress: tuple[LoadBalancerIngress, ...] = ()
+
+
+class ServiceStatus(ApiObject):
+    """core/v1 ServiceStatus."""
+
+    load_balancer: LoadBalancerStatus = LoadBalancerStatus()
+
+
+class Service(ApiObject):
+    """core/v1 Service."""
+
+    metadata: ObjectMeta
+    spec: ServiceSpec = ServiceSpec()
+    status: ServiceStatus = ServiceStatus()
+
+
+class EndpointConditions(ApiObject):
+    """discovery.k8s.io/v1 EndpointConditions; None means unknown: true for ready and serving, false for terminating."""
+
+    ready: bool | None = None
+    serving: bool | None = None
+    terminating: bool | None = None
+
+
+class ForName(ApiObject):
+    """discovery.k8s.io/v1 ForZone and ForNode."""
+
+    name: str
+
+
+class EndpointHints(ApiObject):
+    """discovery.k8s.io/v1 EndpointHints (KEP 2433, 3015)."""
+
+    for_zones: tuple[ForName, ...] = ()
+    for_nodes: tuple[ForName, ...] = ()
+
+
+class TargetRef(ApiObject):
+    """The Pod (or other object) behind an endpoint."""
+
+    kind: str = ""
+    name: str = ""
+    namespace: str = ""
+
+
+class Endpoint(ApiObject):
+    """discovery.k8s.io/v1 Endpoint; only the first address counts (the API's own rule)."""
+
+    addresses: tuple[str, ...]
+    conditions: EndpointConditions = EndpointConditions()
+    node_name: str | None = None
+    zone: str | None = None
+    hints: EndpointHints | None = None
+    target_ref: TargetRef | None = None
+
+
+class EndpointPort(ApiObject):
+    """discovery.k8s.io/v1 EndpointPort; a port of None means all ports, which a proxy cannot serve."""
+
+    name: str | None = ""
+    protocol: str | None = "TCP"
+    port: int | None = None
+
+
+class EndpointSlice(ApiObject):
+    """discovery.k8s.io/v1 EndpointSlice. The label kubernetes.io/service-name says whose it is."""
+
+    metadata: ObjectMeta
+    address_type: str
+    endpoints: tuple[Endpoint, ...] | None = ()
+    ports: tuple[EndpointPort, ...] | None = ()
+
+
+class NodeAddress(ApiObject):
+    """core/v1 NodeAddress."""
+
+    type: str
+    address: str
+
+
+class Taint(ApiObject):
+    """core/v1 Taint."""
+
+    key: str
+    effect: str = ""
+    value: str = ""
+
+
+class NodeSpec(ApiObject):
+    """core/v1 NodeSpec."""
+
+    pod_cidr: str = msgspec.field(default="", name="podCIDR")
+    pod_cidrs: tuple[str, ...] = msgspec.field(default=(), name="podCIDRs")
+    taints: tuple[Taint, ...] = ()
+
+
+class NodeStatus(ApiObject):
+    """core/v1 NodeStatus."""
+
+    addresses: tuple[NodeAddress, ...] = ()
+
+
+class Node(ApiObject):
+    """core/v1 Node."""
+
+    metadata: ObjectMeta
+    spec: NodeSpec = NodeSpec()
+    status: NodeStatus = NodeStatus()
