@@ -1,0 +1,160 @@
+"""The cluster as the watch events have told it so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from antrea_proxy.kubernetes.columns import Interner, SliceEndpoints, slice_endpoints
+from antrea_proxy.kubernetes.names import NamespacedName
+from antrea_proxy.kubernetes.objects import EndpointHints, EndpointSlice, Node, Service
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dirty:
+    """What an event may have changed: these Services, and whether anything about Nodes."""
+
+    services: frozenset[NamespacedName] = frozenset()
+    nodes: bool = False
+
+    def __or__(self, other: Dirty) -> Dirty:
+        return Dirty(services=self.services | other.services, nodes=self.nodes or other.nodes)
+
+    def __bool__(self) -> bool:
+        return bool(self.services) or self.nodes
+
+
+@dataclass(slots=True)
+class ClusterState:
+    """Services, EndpointSlices and Nodes by name.
+
+    Each method that takes objects applies them and returns what became dirty. A Service is dirty, too, when another one
+    that claims one of its addresses changes (behaviour: the older of the two has it).
+    """
+
+    services: dict[NamespacedName, Service] = field(default_factory=dict)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    node_numbers: Interner[str] = field(default_factory=Interner)
+    hint_numbers: Interner[EndpointHints] = field(default_factory=Interner)
+    _slices: dict[NamespacedName, SliceEndpoints] = field(default_factory=dict)
+    _slices_of: dict[NamespacedName, dict[NamespacedName, SliceEndpoints]] = field(default_factory=dict)
+    _claims: dict[str, set[NamespacedName]] = field(default_factory=dict)
+
+    def slices_of(self, service: NamespacedName) -> Iterable[SliceEndpoints]:
+        """The Service's EndpointSlices, in the order in which they became known."""
+        return self._slices_of.get(service, {}).values()
+
+    def claimants(self, address: str) -> Sequence[Service]:
+        """The Services that claim an address, the one that has it first: the oldest, then by name."""
+        names = self._claims.get(address, ())
+        return sorted((self.services[name] for name in names), key=_seniority)
+
+    def list_services(self, listed: Iterable[Service]) -> Dirty:
+        """Take a complete list of Services."""
+        current = {service.metadata.namespaced_name: service for service in listed}
+        changed = {name for name, service in current.items() if not _same(self.services.get(name), service)}
+        gone = self.services.keys() - current.keys()
+        return self._put_services({name: current.get(name) for name in changed | gone})
+
+    def put_service(self, service: Service) -> Dirty:
+        """Take a Service that was added or modified."""
+        return self._put_services({service.metadata.namespaced_name: service})
+
+    def remove_service(self, name: NamespacedName) -> Dirty:
+        """Forget a Service."""
+        return self._put_services({name: None})
+
+    def list_slices(self, listed: Iterable[EndpointSlice]) -> Dirty:
+        """Take a complete list of EndpointSlices."""
+        current = {item.metadata.namespaced_name: item for item in listed}
+        changed = [item for name, item in current.items() if not self._same_slice(name, item)]
+        dirty = self.put_slices(changed)
+        for name in self._slices.keys() - current.keys():
+            dirty |= self.remove_slice(name)
+        return dirty
+
+    def put_slices(self, items: Sequence[EndpointSlice]) -> Dirty:
+        """Take EndpointSlices that were added or modified; several at once cost less."""
+        services: set[NamespacedName] = set()
+        for item in slice_endpoints(items, nodes=self.node_numbers, hints=self.hint_numbers):
+            previous = self._slices.get(item.name)
+            if previous is not None and previous.service != item.service:
+                services |= self.remove_slice(item.name).services
+            self._slices[item.name] = item
+            self._slices_of.setdefault(item.service, {})[item.name] = item
+            services.add(item.service)
+        return Dirty(services=frozenset(services))
+
+    def remove_slice(self, name: NamespacedName) -> Dirty:
+        """Forget an EndpointSlice."""
+        item = self._slices.pop(name, None)
+        if item is None:
+            return Dirty()
+        remaining = self._slices_of[item.service]
+        del remaining[name]
+        if not remaining:
+            del self._slices_of[item.service]
+        return Dirty(services=frozenset({item.service}))
+
+    def list_nodes(self, listed: Iterable[Node]) -> Dirty:
+        """Take a complete list of Nodes."""
+        current = {node.metadata.name: node for node in listed}
+        changed = current.keys() ^ self.nodes.keys() or any(
+            not _same(self.nodes[name], node) for name, node in current.items()
+        )
+        self.nodes = current
+        return Dirty(nodes=bool(changed))
+
+    def put_node(self, node: Node) -> Dirty:
+        """Take a Node that was added or modified."""
+        self.nodes[node.metadata.name] = node
+        return Dirty(nodes=True)
+
+    def remove_node(self, name: str) -> Dirty:
+        """Forget a Node."""
+        return Dirty(nodes=self.nodes.pop(name, None) is not None)
+
+    def _put_services(self, changes: Mapping[NamespacedName, Service | None]) -> Dirty:
+        dirty = set(changes)
+        for name, service in changes.items():
+            before, after = _addresses(self.services.get(name)), _addresses(service)
+            for address in before - after:
+                dirty |= self._claims[address]
+                self._claims[address].discard(name)
+                if not self._claims[address]:
+                    del self._claims[address]
+            for address in after:
+                claims = self._claims.setdefault(address, set())
+                claims.add(name)
+                if len(claims) > 1:
+                    dirty |= claims
+            if service is None:
+                self.services.pop(name, None)
+            else:
+                self.services[name] = service
+        return Dirty(services=frozenset(dirty))
+
+    def _same_slice(self, name: NamespacedName, item: EndpointSlice) -> bool:
+        known = self._slices.get(name)
+        return known is not None and known.resource_version == item.metadata.resource_version != ""
+
+
+def _same(known: Service | Node | None, other: Service | Node) -> bool:
+    """Whether two readings of an object are one: the API server gives each change a new resourceVersion."""
+    return (
+        known is not None
+        and known.metadata.uid == other.metadata.uid
+        and known.metadata.resource_version == other.metadata.resource_version != ""
+    )
+
+
+def _addresses(service: Service | None) -> frozenset[str]:
+    if service is None:
+        return frozenset()
+    spec = service.spec
+    ingress = (point.ip for point in service.status.load_balancer.ingress)
+    return frozenset(filter(None, (spec.cluster_ip, *spec.cluster_ips, *spec.external_ips, *ingress))) - {"None"}
+
+
+def _seniority(service: Service) -> tuple[str, NamespacedName]:
+    return service.metadata.creation_timestamp, service.metadata.namespaced_name

@@ -1,0 +1,191 @@
+"""Endpoints as columns: rows of one numpy array instead of a hundred thousand objects.
+
+A batch of EndpointSlices becomes one array; each slice then holds a view of its own rows. Whoever needs the rows of many
+slices concatenates the views, and decides for all of them at once.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntFlag
+from typing import Final, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from antrea_proxy.kubernetes.names import NamespacedName
+from antrea_proxy.kubernetes.objects import Endpoint, EndpointHints, EndpointPort, EndpointSlice
+
+SERVICE_NAME_LABEL: Final = "kubernetes.io/service-name"
+"""The label by which an EndpointSlice names its Service (discovery.k8s.io/v1)."""
+
+ADDRESS: Final = np.dtype("V16")
+"""An address of either family in network order; IPv4 as IPv4-mapped (RFC 4291 section 2.5.5.2)."""
+
+ENDPOINT_ROW: Final = np.dtype([("address", ADDRESS), ("conditions", "u1"), ("node", "<i4"), ("hints", "<i4")])
+"""One endpoint. `node` and `hints` are numbers given by an Interner, NOTHING where the endpoint has none."""
+
+NOTHING: Final = -1
+
+EndpointRows = NDArray[np.void]
+
+_IPV4_MAPPED: Final = bytes(10) + b"\xff\xff"
+_ADDRESS_FAMILY: Final = {"IPv4": socket.AF_INET, "IPv6": socket.AF_INET6}
+_FAMILY: Final = {"IPv4": 4, "IPv6": 6}
+
+Value = TypeVar("Value", bound=Hashable)
+
+
+class Condition(IntFlag):
+    """The bits of the `conditions` column, after the API's rules for missing values."""
+
+    READY = 1
+    SERVING = 2
+    TERMINATING = 4
+    UNREADABLE = 8
+    """The address is none of its slice's family; the row takes part in nothing."""
+
+
+class Interner(Generic[Value]):
+    """Gives each distinct value a small number, so that a column of them can be compared as numbers."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[Value, int] = {}
+        self._values: list[Value] = []
+
+    def number(self, value: Value | None) -> int:
+        """The value's number, a new one for a new value; NOTHING for None."""
+        if value is None:
+            return NOTHING
+        number = self._numbers.setdefault(value, len(self._values))
+        if number == len(self._values):
+            self._values.append(value)
+        return number
+
+    def known(self, value: Value) -> int:
+        """The value's number, or NOTHING for one that was never interned."""
+        return self._numbers.get(value, NOTHING)
+
+    def value(self, number: int) -> Value | None:
+        """The value behind a number; None for NOTHING."""
+        return None if number == NOTHING else self._values[number]
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceEndpoints:
+    """One EndpointSlice as columns. `family` is 4 or 6, or 0 for a type that cannot be balanced (FQDN)."""
+
+    name: NamespacedName
+    service: NamespacedName
+    resource_version: str
+    family: int
+    ports: tuple[EndpointPort, ...]
+    rows: EndpointRows
+    targets: tuple[str, ...]
+    """The Pod (or other object) behind each row; empty where the slice names none."""
+    problems: tuple[str, ...]
+
+
+def slice_endpoints(
+    slices: Sequence[EndpointSlice], *, nodes: Interner[str], hints: Interner[EndpointHints]
+) -> list[SliceEndpoints]:
+    """Turn slices into columns, all of them in one array."""
+    endpoints = [endpoint for item in slices for endpoint in item.endpoints or ()]
+    lengths = [len(item.endpoints or ()) for item in slices]
+    rows = np.empty(len(endpoints), ENDPOINT_ROW)
+    rows["conditions"] = [_conditions(endpoint) for endpoint in endpoints]
+    rows["node"] = [nodes.number(endpoint.node_name) for endpoint in endpoints]
+    rows["hints"] = [hints.number(endpoint.hints) for endpoint in endpoints]
+    targets = [endpoint.target_ref.name if endpoint.target_ref else "" for endpoint in endpoints]
+    packed: list[bytes] = []
+    result: list[SliceEndpoints] = []
+    start = 0
+    for item, length in zip(slices, lengths, strict=True):
+        end = start + length
+        family = _FAMILY.get(item.address_type, 0)
+        unreadable = _pack(item, packed)
+        for index in unreadable:
+            rows["conditions"][start + index] = Condition.UNREADABLE
+        result.append(
+            SliceEndpoints(
+                name=item.metadata.namespaced_name,
+                service=NamespacedName(
+                    item.metadata.namespace, (item.metadata.labels or {}).get(SERVICE_NAME_LABEL, "")
+                ),
+                resource_version=item.metadata.resource_version,
+                family=family,
+                ports=item.ports or (),
+                rows=rows[start:end],
+                targets=tuple(targets[start:end]),
+                problems=tuple(_problems(item, unreadable)),
+            )
+        )
+        start = end
+    rows["address"] = np.frombuffer(b"".join(packed), ADDRESS)
+    return result
+
+
+def addresses_of(texts: Iterable[str]) -> NDArray[np.void]:
+    """Pack addresses of either family, which must be well-formed, into an address column."""
+    return np.frombuffer(
+        b"".join(
+            socket.inet_pton(socket.AF_INET6, text)
+            if ":" in text
+            else _IPV4_MAPPED + socket.inet_pton(socket.AF_INET, text)
+            for text in texts
+        ),
+        ADDRESS,
+    )
+
+
+def address_text(packed: bytes) -> str:
+    """Write one value of an address column as people do."""
+    if packed.startswith(_IPV4_MAPPED):
+        return socket.inet_ntop(socket.AF_INET, packed[12:])
+    return socket.inet_ntop(socket.AF_INET6, packed)
+
+
+def _conditions(endpoint: Endpoint) -> int:
+    conditions = endpoint.conditions
+    return (
+        (Condition.READY.value if conditions.ready is not False else 0)
+        | (Condition.SERVING.value if conditions.serving is not False else 0)
+        | (Condition.TERMINATING.value if conditions.terminating else 0)
+    )
+
+
+def _pack(item: EndpointSlice, packed: list[bytes]) -> list[int]:
+    """Append the slice's addresses to `packed` and return the places of those that cannot be read."""
+    address_family = _ADDRESS_FAMILY.get(item.address_type)
+    prefix = _IPV4_MAPPED if address_family == socket.AF_INET else b""
+    unreadable: list[int] = []
+    for index, endpoint in enumerate(item.endpoints or ()):
+        try:
+            if address_family is None:
+                raise OSError
+            packed.append(prefix + socket.inet_pton(address_family, endpoint.addresses[0]))
+        except (OSError, IndexError):
+            packed.append(bytes(16))
+            unreadable.append(index)
+    return unreadable
+
+
+def _problems(item: EndpointSlice, unreadable: Sequence[int]) -> Iterable[str]:
+    where = f"EndpointSlice {item.metadata.namespaced_name}"
+    if item.address_type not in _FAMILY:
+        yield f"{where}: addressType: {item.address_type!r}: its endpoints are left out; use IPv4 or IPv6"
+        return
+    for index in unreadable:
+        addresses = (item.endpoints or ())[index].addresses
+        yield (
+            f"{where}: endpoints[{index}].addresses: {', '.join(addresses) or 'empty'!r}: "
+            f"no {item.address_type} address; this endpoint is left out"
+        )
+    for index, port in enumerate(item.ports or ()):
+        if port.port is not None and not 0 < port.port < 1 << 16:
+            yield f"{where}: ports[{index}].port: {port.port}: must be 1 to 65535; this port is left out"
