@@ -1,0 +1,47 @@
+# shellcheck shell=bash
+# What the scripts in this folder share. Sourced, never run.
+#
+# Sets: root (the checkout), venv, python (the one inside of venv).
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+venv=$root/.venv
+# shellcheck disable=SC2034  # for the scripts that source this file
+python=$venv/bin/python
+
+say() { printf '%s: %s\n' "${0##*/}" "$*"; }
+die() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+
+is_root() { [ "$(id -u)" = 0 ]; }
+
+need_root() { # $1: what for
+    is_root || die "$1 needs root (network namespaces, Open vSwitch); run: sudo $root/script/${0##*/}"
+}
+
+packages_missing() { # those of the given Debian packages that are not installed
+    local package
+    for package; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || printf '%s\n' "$package"
+    done
+}
+
+apt_get() {
+    DEBIAN_FRONTEND=noninteractive apt-get -q -y \
+        -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 "$@" </dev/null
+}
+
+apt_install() { # Debian packages, without those they only recommend; lists are fetched only when they have to be
+    local attempt
+    command -v apt-get >/dev/null || die "no apt-get here: install these by hand and run again: $*"
+    is_root || die "Debian packages are missing: $*; run: sudo $root/script/setup"
+    for attempt in 1 2 3 4; do
+        if [ "$attempt" -gt 1 ] || ! apt-cache show --no-all-versions "$@" >/dev/null 2>&1; then
+            apt_get update || say "apt-get update failed"
+        fi
+        apt_get install --no-install-recommends "$@" && return
+        [ "$attempt" = 4 ] || { say "apt-get install failed; again in $((attempt * 5)) s"; sleep $((attempt * 5)); }
+    done
+    die "apt-get could not install: $*"
+}
