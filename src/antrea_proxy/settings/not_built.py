@@ -1,0 +1,36 @@
+"""Settings that are valid and that this version's agent does not do yet; the agent refuses to start with them."""
+
+from __future__ import annotations
+
+from antrea_proxy.settings.choices import LoadBalancerMode, TrafficEncapMode, TunnelType
+from antrea_proxy.settings.problems import Problem
+from antrea_proxy.settings.values import Settings
+
+
+def not_built(settings: Settings) -> tuple[Problem, ...]:
+    """List what of these settings has no effect to offer yet; empty where the agent can start."""
+    proxy, gates = settings.antrea_proxy, settings.feature_gates
+    wanted = {
+        "trafficEncapMode": (
+            settings.traffic_encap_mode is TrafficEncapMode.HYBRID,
+            "hybrid",
+            "write encap or noEncap",
+        ),
+        "tunnelType": (settings.tunnel_type is TunnelType.GRE, "gre", "write geneve or vxlan"),
+        "featureGates.AntreaProxy": (not gates.enabled("AntreaProxy"), "false", "remove it"),
+        "featureGates.LoadBalancerModeDSR": (gates.enabled("LoadBalancerModeDSR"), "true", "remove it"),
+        "antreaProxy.enable": (not proxy.enable, "false", "remove it"),
+        "antreaProxy.proxyAll": (proxy.proxy_all, "true", "remove it"),
+        "antreaProxy.skipServices": (bool(proxy.skip_services), "", "remove its entries"),
+        "antreaProxy.serviceProxyName": (bool(proxy.service_proxy_name), proxy.service_proxy_name, "remove it"),
+        "antreaProxy.defaultLoadBalancerMode": (
+            proxy.default_load_balancer_mode is LoadBalancerMode.DSR,
+            "dsr",
+            "write nat",
+        ),
+    }
+    return tuple(
+        Problem(path=path, value=value, reason="not built yet", remedy=remedy)
+        for path, (asked_for, value, remedy) in wanted.items()
+        if asked_for
+    )
