@@ -100,7 +100,7 @@ def duplicate_keys(root: Node, lines_before: int) -> Iterator[Problem]:
 def plain_value(node: ScalarNode) -> object:
     """Give the Python value of a scalar; text that its YAML type cannot hold is returned as text."""
     try:
-        value: object = SafeConstructor().construct_object(node)  # type: ignore[no-untyped-call]  # the stubs lack it
+        value: object = SafeConstructor().construct_object(node)
     except (yaml.YAMLError, ValueError):
         return node.value
     return value
@@ -122,7 +122,7 @@ def line_of(node: Node) -> int:
 def _member(node: Node | None, name: str) -> Node | None:
     if isinstance(node, MappingNode):
         for key, value in node.value:
-            if isinstance(key, ScalarNode) and key.value == name:
+            if isinstance(key, ScalarNode) and key.value == name and isinstance(value, Node):
                 return value
     return None
 
