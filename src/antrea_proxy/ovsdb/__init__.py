@@ -2,3 +2,37 @@
 
 Never speaks OpenFlow, and knows nothing of Services.
 """
+
+from antrea_proxy.ovsdb.control import control, control_socket, switch_version
+from antrea_proxy.ovsdb.database import OURS, Database
+from antrea_proxy.ovsdb.datapath import choose_datapath_type, kernel_has_openvswitch
+from antrea_proxy.ovsdb.errors import (
+    BridgeError,
+    OvsdbError,
+    OvsdbProtocolError,
+    OvsdbRefused,
+    OvsdbUnavailable,
+    PortError,
+    SwitchTimeout,
+)
+from antrea_proxy.ovsdb.rows import PROTOCOLS, Bridge, BridgePort
+
+__all__ = [
+    "OURS",
+    "PROTOCOLS",
+    "Bridge",
+    "BridgeError",
+    "BridgePort",
+    "Database",
+    "OvsdbError",
+    "OvsdbProtocolError",
+    "OvsdbRefused",
+    "OvsdbUnavailable",
+    "PortError",
+    "SwitchTimeout",
+    "choose_datapath_type",
+    "control",
+    "control_socket",
+    "kernel_has_openvswitch",
+    "switch_version",
+]

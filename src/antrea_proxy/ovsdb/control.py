@@ -1,0 +1,60 @@
+"""Commands to a running ovs-vswitchd, as `ovs-appctl` gives them: JSON-RPC on its control socket (ovs-appctl(8))."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from antrea_proxy.ovsdb.channel import Channel
+from antrea_proxy.ovsdb.errors import OvsdbError, OvsdbProtocolError, OvsdbUnavailable
+
+
+def control_socket(run_dir: Path | str) -> Path:
+    """Return the control socket of the ovs-vswitchd that uses `run_dir`.
+
+    Raises OvsdbUnavailable where there is none.
+    """
+    directory = Path(run_dir)
+    with contextlib.suppress(OSError):
+        pid = (directory / "ovs-vswitchd.pid").read_text().strip()
+        if (named := directory / f"ovs-vswitchd.{pid}.ctl").exists():
+            return named
+    found = sorted(directory.glob("ovs-vswitchd*.ctl"))
+    if not found:
+        raise OvsdbUnavailable(f"{directory} holds no ovs-vswitchd*.ctl; is ovs-vswitchd running there (ovsRunDir)?")
+    return found[-1]
+
+
+async def control(run_dir: Path | str, command: str, *arguments: str, timeout_s: float = 10.0) -> str:
+    """Run a command such as `tnl/arp/set` or `ofproto/trace`; return what ovs-appctl would print.
+
+    Raises OvsdbRefused with ovs-vswitchd's words, OvsdbUnavailable.
+    """
+    path = control_socket(run_dir)
+    channel = await Channel.open(path, _ignore)
+    reading = asyncio.create_task(channel.run(), name=f"ovs control {path}")
+    try:
+        async with asyncio.timeout(timeout_s):
+            result = await channel.call(command, *arguments)
+    except TimeoutError as error:
+        raise OvsdbUnavailable(f"{path}: no answer to {command} within {timeout_s:g} s") from error
+    finally:
+        channel.close()
+        reading.cancel()
+        with contextlib.suppress(asyncio.CancelledError, OvsdbError):
+            await reading
+    if not isinstance(result, str):
+        raise OvsdbProtocolError(f"{path}: {command} answered {result!r}")
+    return result
+
+
+async def switch_version(run_dir: Path | str) -> str:
+    """Return the version of the running ovs-vswitchd, as `3.1.0`."""
+    words = (await control(run_dir, "version")).split()
+    return words[-1] if words else ""
+
+
+def _ignore(method: str, params: list[Any]) -> None:
+    """Do nothing: a control socket sends no notifications that matter here."""
