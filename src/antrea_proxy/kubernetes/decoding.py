@@ -1,0 +1,187 @@
+"""JSON bytes from an API server -> objects. An object that cannot be decoded is a value, and stops nothing else.
+
+A whole list is decoded in one go into its kind's types; only if that fails is it taken apart, object by object. Lists
+of 10,000 Services and 10,000 EndpointSlices of 10 endpoints (37 MB) take about 0.1 s together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, Generic
+
+import msgspec
+
+from antrea_proxy.kubernetes.events import Added, Bookmark, Deleted, ErrorEvent, Modified, Undecodable, WatchEvent
+from antrea_proxy.kubernetes.kinds import AnyKind, Kind, ObjectT, ObjectT_co
+from antrea_proxy.kubernetes.names import NamespacedName
+
+_PLACE_IN_MESSAGE: Final = " - at `$"
+"""How msgspec joins the reason and the JSON path of what it could not convert."""
+
+
+class DecodingError(ValueError):
+    """Bytes that are no list, no watch event or no manifest at all, so that no object in them can be told apart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodedList(Generic[ObjectT_co]):
+    """A list, or one chunk of it: then `continue_token` asks for the next one, and is empty in the last."""
+
+    items: tuple[ObjectT_co, ...]
+    undecodable: tuple[Undecodable, ...]
+    resource_version: str
+    continue_token: str
+
+
+class _ListMeta(msgspec.Struct, frozen=True, rename="camel"):
+    resource_version: str = ""
+    continue_token: str = msgspec.field(default="", name="continue")
+
+
+class _List(msgspec.Struct, Generic[ObjectT], frozen=True):
+    items: tuple[ObjectT, ...] | None
+    metadata: _ListMeta = _ListMeta()
+
+
+class _RawList(msgspec.Struct, frozen=True):
+    items: list[msgspec.Raw] | None
+    metadata: _ListMeta = _ListMeta()
+
+
+class _RawEvent(msgspec.Struct, frozen=True):
+    type: str
+    object: msgspec.Raw
+
+
+class _Status(msgspec.Struct, frozen=True):
+    code: int = 0
+    reason: str = ""
+    message: str = ""
+
+
+_raw_list = msgspec.json.Decoder(_RawList)
+_raw_event = msgspec.json.Decoder(_RawEvent)
+_status = msgspec.json.Decoder(_Status)
+
+
+@lru_cache
+def _list_decoder(kind: AnyKind) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(_List[kind.type])  # type: ignore[name-defined]  # a type that is known at run time only
+
+
+@lru_cache
+def _item_decoder(kind: AnyKind) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind.type)
+
+
+def decode_list(kind: Kind[ObjectT], data: bytes) -> DecodedList[ObjectT]:
+    """Decode the API server's answer to a list request.
+
+    Raises DecodingError for bytes that are no list.
+    """
+    try:
+        whole: _List[ObjectT] = _list_decoder(kind).decode(data)
+    except (msgspec.DecodeError, RecursionError):
+        return _one_by_one(kind, data)
+    return DecodedList(
+        items=whole.items or (),
+        undecodable=(),
+        resource_version=whole.metadata.resource_version,
+        continue_token=whole.metadata.continue_token,
+    )
+
+
+def decode_watch_event(kind: Kind[ObjectT], line: bytes) -> WatchEvent[ObjectT]:
+    """Decode one line of a watch.
+
+    Raises DecodingError for bytes that are no watch event.
+    """
+    try:
+        event = _raw_event.decode(line)
+        if event.type == "ERROR":
+            status = _status.decode(event.object)
+            return ErrorEvent(kind=kind, code=status.code, reason=status.reason, message=status.message)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise DecodingError(f"a watch of {kind.plural} sent what is no watch event: {error}") from error
+    if event.type in {"BOOKMARK", "DELETED"}:
+        name, version = _identity(event.object)
+        if event.type == "BOOKMARK":
+            return Bookmark(kind=kind, resource_version=version)
+        return Deleted(kind=kind, name=name, resource_version=version)
+    if event.type not in {"ADDED", "MODIFIED"}:
+        raise DecodingError(f"a watch of {kind.plural} sent an event of the unknown type {event.type!r}")
+    decoded = _decode_item(kind, event.object)
+    if isinstance(decoded, Undecodable):
+        return decoded
+    return Added(kind=kind, object=decoded) if event.type == "ADDED" else Modified(kind=kind, object=decoded)
+
+
+def convert(kind: Kind[ObjectT], plain: object) -> ObjectT | Undecodable:
+    """Turn plain dicts and lists into an object; null counts as absent, as in the API."""
+    present = without_nulls(plain)
+    try:
+        return msgspec.convert(present, kind.type)
+    except (msgspec.ValidationError, RecursionError) as error:
+        name, version = _identity_of(present)
+        reason, path = _parted(error)
+        return Undecodable(kind=kind, name=name, path=path, reason=reason, resource_version=version)
+
+
+def without_nulls(plain: object) -> object:
+    """Copy plain data without the members of mappings that are null."""
+    if isinstance(plain, Mapping):
+        return {key: without_nulls(value) for key, value in plain.items() if value is not None}
+    if isinstance(plain, list):
+        return [without_nulls(value) for value in plain]
+    return plain
+
+
+def _one_by_one(kind: Kind[ObjectT], data: bytes) -> DecodedList[ObjectT]:
+    try:
+        raw = _raw_list.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise DecodingError(f"what the API server sent is no list of {kind.plural}: {error}") from error
+    decoded = [_decode_item(kind, item) for item in raw.items or ()]
+    return DecodedList(
+        items=tuple(item for item in decoded if not isinstance(item, Undecodable)),
+        undecodable=tuple(item for item in decoded if isinstance(item, Undecodable)),
+        resource_version=raw.metadata.resource_version,
+        continue_token=raw.metadata.continue_token,
+    )
+
+
+def _decode_item(kind: Kind[ObjectT], data: msgspec.Raw) -> ObjectT | Undecodable:
+    try:
+        decoded: ObjectT = _item_decoder(kind).decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        try:
+            plain = msgspec.json.decode(data)
+        except (msgspec.DecodeError, RecursionError):
+            reason, path = _parted(error)
+            return Undecodable(kind=kind, name=NamespacedName("", ""), path=path, reason=reason)
+        return convert(kind, plain)
+    return decoded
+
+
+def _identity(data: msgspec.Raw) -> tuple[NamespacedName, str]:
+    try:
+        return _identity_of(msgspec.json.decode(data))
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise DecodingError(f"a watch sent an object that cannot be told: {error}") from error
+
+
+def _identity_of(plain: object) -> tuple[NamespacedName, str]:
+    metadata = plain.get("metadata") if isinstance(plain, Mapping) else None
+    if not isinstance(metadata, Mapping):
+        metadata = {}
+    namespace, name, version = (
+        value if isinstance(value := metadata.get(key), str) else "" for key in ("namespace", "name", "resourceVersion")
+    )
+    return NamespacedName(namespace, name), version
+
+
+def _parted(error: Exception) -> tuple[str, str]:
+    reason, _, place = str(error).partition(_PLACE_IN_MESSAGE)
+    return reason, place.strip("`").lstrip(".")
