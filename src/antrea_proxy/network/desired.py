@@ -1,0 +1,162 @@
+"""From the Node objects and the settings to this Node's place in the Pod network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from antrea_proxy.kubernetes.objects import Node
+from antrea_proxy.network.addresses import gateway_interface, mac_of, of_family, one_of_each_family
+from antrea_proxy.network.interfaces import PodInterface
+from antrea_proxy.network.mtu import BUILT, encapsulation_overhead
+from antrea_proxy.network.nodes import POD_CIDRS, NodeClaim, read_claims
+from antrea_proxy.network.values import (
+    Gateway,
+    IPAddress,
+    IPNetwork,
+    Network,
+    NetworkProblem,
+    NetworkProblems,
+    Peer,
+    Tunnel,
+    Uplink,
+    Via,
+)
+from antrea_proxy.settings import Settings, TrafficEncapMode
+
+_NONE_ON_UPLINK = "no interface of this Node has it; set transportInterface, or defaultMTU to go on without"
+
+
+def desired_network(
+    nodes: Iterable[Node],
+    node_name: str,
+    settings: Settings,
+    uplinks: Iterable[Uplink],
+    pods: Iterable[PodInterface],
+) -> Network | NetworkProblems:
+    """Return the network, or why this Node can have none.
+
+    A problem of another Node leaves that Node out, or the part of it that is named, and touches no other.
+    """
+    if refused := _not_built(node_name, settings):
+        return NetworkProblems(problems=refused)
+    uplinks = tuple(uplinks)
+    claims, problems = read_claims(nodes)
+    ours = claims.get(node_name)
+    if ours is None or not ours.pod_cidrs:
+        own = [problem for problem in problems if problem.node == node_name]
+        if not any(problem.field == POD_CIDRS for problem in own):
+            own.append(_missing(node_name, ours))
+        return NetworkProblems(problems=tuple(own))
+    transport = _transport_addresses(ours, settings, uplinks)
+    if isinstance(transport, NetworkProblem):
+        return NetworkProblems(problems=(transport,))
+    mtu = _mtu(node_name, settings, transport, uplinks)
+    if isinstance(mtu, NetworkProblem):
+        return NetworkProblems(problems=(mtu,))
+    encap = settings.traffic_encap_mode is TrafficEncapMode.ENCAP
+    others = [claim for claim in claims.values() if claim.name != node_name]
+    peers = [_peer(claim, transport, uplinks, encap=encap) for claim in others if claim.pod_cidrs]
+    return Network(
+        node_name=node_name,
+        pod_cidrs=ours.pod_cidrs,
+        gateway=_gateway(settings.host_gateway, ours),
+        mtu=mtu,
+        node_addresses=ours.node_addresses,
+        transport_addresses=transport,
+        tunnel=Tunnel(type=settings.tunnel_type, port=settings.tunnel_port) if encap else None,
+        peers=tuple(sorted((peer for peer in peers if isinstance(peer, Peer)), key=lambda peer: peer.name)),
+        masquerade=encap or not settings.no_snat,
+        cluster_pod_cidrs=_in_order(cidr for claim in claims.values() for cidr in claim.pod_cidrs),
+        pods=tuple(sorted(pods, key=lambda pod: pod.host_interface)),
+        problems=(*problems, *(peer for peer in peers if isinstance(peer, NetworkProblem))),
+    )
+
+
+def _not_built(node_name: str, settings: Settings) -> tuple[NetworkProblem, ...]:
+    mode, tunnel = settings.traffic_encap_mode, settings.tunnel_type
+    wanted = {
+        "trafficEncapMode": (mode is TrafficEncapMode.HYBRID, mode.value),
+        "tunnelType": (mode is TrafficEncapMode.ENCAP and tunnel not in BUILT, tunnel.value),
+    }
+    return tuple(
+        NetworkProblem(node=node_name, field=key, value=value, reason="not built yet")
+        for key, (asked_for, value) in wanted.items()
+        if asked_for
+    )
+
+
+def _missing(node_name: str, claim: NodeClaim | None) -> NetworkProblem:
+    if claim is None:
+        reason = "the cluster has no Node of this name; is --node-name right?"
+        return NetworkProblem(node=node_name, field="metadata.name", value=node_name, reason=reason)
+    reason = "the Node has no podCIDR yet; kube-controller-manager gives it one with --allocate-node-cidrs"
+    return NetworkProblem(node=node_name, field=POD_CIDRS, value="", reason=reason)
+
+
+def _gateway(name: str, ours: NodeClaim) -> Gateway:
+    addresses = tuple(map(gateway_interface, ours.pod_cidrs))
+    return Gateway(name=name, mac=mac_of(addresses[0].ip), addresses=addresses)
+
+
+def _transport_addresses(
+    ours: NodeClaim, settings: Settings, uplinks: tuple[Uplink, ...]
+) -> tuple[IPAddress, ...] | NetworkProblem:
+    """Where peers reach this Node: transportInterface, else transportInterfaceCIDRs, else its InternalIPs."""
+    if settings.transport_interface:
+        key, value = "transportInterface", settings.transport_interface
+        found = [item.ip for uplink in uplinks if uplink.name == value for item in uplink.addresses]
+    elif settings.transport_interface_cidrs:
+        key, value = "transportInterfaceCIDRs", ",".join(map(str, settings.transport_interface_cidrs))
+        every = (item.ip for uplink in uplinks for item in uplink.addresses)
+        found = [ip for ip in every if any(ip in cidr for cidr in settings.transport_interface_cidrs)]
+    else:
+        key, value, found = "status.addresses", "", list(ours.transport_addresses)
+    addresses = one_of_each_family(ip for ip in found if not ip.is_link_local)
+    if not addresses:
+        return NetworkProblem(node=ours.name, field=key, value=value, reason="gives this Node no address for its peers")
+    return addresses
+
+
+def _mtu(
+    node_name: str, settings: Settings, transport: tuple[IPAddress, ...], uplinks: tuple[Uplink, ...]
+) -> int | NetworkProblem:
+    """Return the smallest of the uplinks that carry Pods, less the tunnel's headers; or defaultMTU as it is."""
+    if settings.default_mtu:
+        return settings.default_mtu
+    carriers = [uplink for uplink in uplinks if any(item.ip in transport for item in uplink.addresses)]
+    if not carriers:
+        value = ", ".join(map(str, transport))
+        return NetworkProblem(node=node_name, field="transport address", value=value, reason=_NONE_ON_UPLINK)
+    mtu = min(uplink.mtu for uplink in carriers)
+    if settings.traffic_encap_mode is TrafficEncapMode.ENCAP:
+        mtu -= encapsulation_overhead(settings.tunnel_type, transport[0].version)
+    return mtu
+
+
+def _peer(
+    claim: NodeClaim, transport: tuple[IPAddress, ...], uplinks: tuple[Uplink, ...], *, encap: bool
+) -> Peer | NetworkProblem:
+    tunnel_address = None
+    next_hops: tuple[IPAddress, ...] = ()
+    if encap:
+        # A tunnel carries both families of Pods, so one family of ends is enough; the MTU counts on its headers.
+        tunnel_address = of_family(transport[0].version, claim.transport_addresses)
+        if tunnel_address is None:
+            value = ", ".join(map(str, claim.transport_addresses))
+            reason = f"no IPv{transport[0].version} address for a tunnel from {transport[0]} to end at"
+            return NetworkProblem(node=claim.name, field="status.addresses", value=value, reason=reason)
+    else:
+        links = [item.network for uplink in uplinks for item in uplink.addresses]
+        next_hops = tuple(ip for ip in claim.transport_addresses if any(ip in link for link in links))
+    return Peer(
+        name=claim.name,
+        via=Via.TUNNEL if encap else Via.ROUTE,
+        pod_cidrs=claim.pod_cidrs,
+        node_addresses=claim.node_addresses,
+        tunnel_address=tunnel_address,
+        next_hops=next_hops,
+    )
+
+
+def _in_order(cidrs: Iterable[IPNetwork]) -> tuple[IPNetwork, ...]:
+    return tuple(sorted(cidrs, key=lambda cidr: (cidr.version, int(cidr.network_address))))
