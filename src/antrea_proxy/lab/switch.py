@@ -1,0 +1,230 @@
+"""A Node's own Open vSwitch: database, daemon, and with the userspace datapath the bridge of the tunnel's uplink.
+
+The two programs run in the Node's network namespace with a run directory of their own, as children of the spawner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from antrea_proxy.lab import namespaces
+from antrea_proxy.lab.errors import LabError
+from antrea_proxy.lab.processes import Process, Spawner
+from antrea_proxy.lab.spawner import Start
+from antrea_proxy.lab.underlay import TUNNEL_UPLINK, no_dad, tunnel_mac
+
+SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
+TUNNEL_BRIDGE = "br-phy"
+START_SECONDS = 30
+STOP_SECONDS = 10.0
+PROGRAMS = {
+    "ovsdb-server": "openvswitch-switch",
+    "ovs-vswitchd": "openvswitch-switch",
+    "ovsdb-tool": "openvswitch-common",
+    "ovs-vsctl": "openvswitch-common",
+    "ovs-appctl": "openvswitch-common",
+}
+
+
+def locate_programs() -> None:
+    """Make sure that Open vSwitch is installed.
+
+    Raises LabError naming what is missing and the packages that bring it.
+    """
+    missing = [name for name in PROGRAMS if shutil.which(name) is None]
+    if not missing and not SCHEMA.is_file():
+        missing = [str(SCHEMA)]
+    if missing:
+        packages = sorted({PROGRAMS.get(name, "openvswitch-common") for name in missing})
+        raise LabError(
+            f"Open vSwitch is missing ({', '.join(missing)}): on Debian, `apt-get install {' '.join(packages)}` brings it"
+        )
+
+
+def kernel_has_openvswitch() -> bool:
+    """Whether the kernel's own datapath is there: loaded, or a module that can be."""
+    if Path("/sys/module/openvswitch").exists():
+        return True
+    release = Path("/lib/modules", os.uname().release)
+    try:
+        listed = (release / "modules.dep").read_text() + (release / "modules.builtin").read_text()
+    except FileNotFoundError:
+        return False
+    return "/openvswitch.ko" in listed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelAddress:
+    """A tunnel endpoint on br-phy: an address with its prefix length and the MAC address it is found behind."""
+
+    address: str
+    prefix_length: int
+    mac: str
+
+
+class Switch:
+    """One Node's OVS; `number` gives the uplink bridge its MAC address."""
+
+    def __init__(self, *, spawner: Spawner, node: str, number: int, netns: Path, directory: Path) -> None:
+        self._spawner = spawner
+        self._node = node
+        self._number = number
+        self._netns = netns
+        self._directory = directory
+        self._database: Process | None = None
+        self._daemon: Process | None = None
+        self._own: tuple[TunnelAddress, ...] = ()
+        self._peers: tuple[TunnelAddress, ...] = ()
+
+    @property
+    def database(self) -> Process | None:
+        """The running ovsdb-server."""
+        return self._database
+
+    @property
+    def daemon(self) -> Process | None:
+        """The running ovs-vswitchd."""
+        return self._daemon
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What makes ovs-vsctl, ovs-ofctl and ovs-appctl speak to this switch."""
+        place = str(self._directory)
+        return os.environ | {"OVS_RUNDIR": place, "OVS_LOGDIR": place, "OVS_DBDIR": place, "OVS_SYSCONFDIR": place}
+
+    async def start(self, *, empty_database: Path) -> None:
+        """Start with a copy of an empty database, or with the one that is there.
+
+        Raises LabError with the program's last words where it does not come up.
+        """
+        self._directory.mkdir(parents=True, exist_ok=True)
+        database = self._directory / "conf.db"
+        if not database.exists():
+            shutil.copy(empty_database, database)
+        await self.start_database()
+        await self.command(
+            ["ovs-vsctl", "--no-wait", "--retry", f"--timeout={START_SECONDS}", "init", "--"]
+            + ["set", "Open_vSwitch", ".", f"external_ids:system-id={self._node}", f"external_ids:hostname={self._node}"]
+            + ["other_config:n-handler-threads=1", "other_config:n-revalidator-threads=1"]
+        )
+        await self.start_daemon()
+
+    async def start_database(self) -> None:
+        """Start ovsdb-server.
+
+        Raises LabError where it cannot be started.
+        """
+        self._database = await self._start(
+            "ovsdb-server", str(self._directory / "conf.db"), f"--remote=punix:{self._directory / 'db.sock'}"
+        )
+
+    async def start_daemon(self) -> None:
+        """Start ovs-vswitchd and put back what a Node's boot configures beside it: addresses and tunnel neighbours.
+
+        Raises LabError where it cannot be started.
+        """
+        self._daemon = await self._start("ovs-vswitchd", f"unix:{self._directory / 'db.sock'}")
+        if self._own:
+            await self._configure_uplink()
+
+    async def restart(self, *, kill: bool) -> None:
+        """Stop ovs-vswitchd, with SIGKILL where `kill`, and start it again; the database stays.
+
+        Raises LabError where it cannot be started.
+        """
+        if self._daemon is not None and self._daemon.running:
+            if kill:
+                self._daemon.signal(signal.SIGKILL)
+                await self._daemon.wait()
+            else:
+                await self._daemon.stop(grace=STOP_SECONDS)
+        await self.start_daemon()
+
+    async def join_tunnels(self, own: tuple[TunnelAddress, ...], peers: tuple[TunnelAddress, ...]) -> None:
+        """Make br-phy with the Node's tunnel addresses, and tell the switch where the peers' are.
+
+        Raises LabError with the words of the program that failed.
+        """
+        self._own, self._peers = own, peers
+        await self.command(
+            ["ovs-vsctl", f"--timeout={START_SECONDS}", "add-br", TUNNEL_BRIDGE, "--"]
+            + ["set", "bridge", TUNNEL_BRIDGE, "datapath_type=netdev", "fail-mode=standalone"]
+            + [f'other_config:hwaddr="{tunnel_mac(self._number)}"', "--", "add-port", TUNNEL_BRIDGE, TUNNEL_UPLINK]
+        )
+        # The kernel sees a copy of every frame that the switch reads by AF_PACKET; it must not answer too.
+        await self.command(
+            ["nft", "-f", "-"],
+            stdin=f"table netdev lab-uplink {{ chain ingress_copy {{ type filter hook ingress device {TUNNEL_UPLINK} priority 0;"
+            " policy drop; }; }\n",
+        )
+        await self._configure_uplink()
+
+    async def seed_neighbours(self) -> None:
+        """Tell the switch the peers' MAC addresses, so that no first packet is lost to ARP; they age in 15 minutes.
+
+        Raises LabError with the words of ovs-appctl.
+        """
+        for peer in self._peers:
+            await self.command(["ovs-appctl", "--timeout=10", "tnl/arp/set", TUNNEL_BRIDGE, peer.address, peer.mac])
+
+    async def stop(self) -> None:
+        """End both programs; what they made in the kernel goes with them."""
+        if self._daemon is not None and self._daemon.running:
+            await self.command(["ovs-appctl", "--timeout=5", "exit", "--cleanup"], tolerant=True)
+            await self._daemon.stop(grace=STOP_SECONDS)
+        if self._database is not None and self._database.running:
+            await self._database.stop(grace=STOP_SECONDS)
+
+    async def command(self, argv: Sequence[str], *, stdin: str = "", tolerant: bool = False) -> str:
+        """Run a command in the Node's network namespace against this switch and give its standard output.
+
+        Raises LabError with its error output where it fails and this is not tolerated.
+        """
+        done = await self._spawner.run(
+            argv, netns=self._netns, stdin=stdin.encode(), environment=self.environment, timeout=START_SECONDS + 5
+        )
+        if done.status != 0 and not tolerant:
+            raise LabError(f"{self._node}: `{' '.join(argv)}` failed: {done.stderr.decode(errors='replace').strip()}")
+        return done.stdout.decode(errors="replace")
+
+    async def _configure_uplink(self) -> None:
+        async with asyncio.timeout(START_SECONDS):
+            while not await asyncio.to_thread(self._uplink_is_there):
+                await asyncio.sleep(0.02)
+        lines = [f"link set {TUNNEL_BRIDGE} up"]
+        lines += [
+            f"address replace {own.address}/{own.prefix_length} dev {TUNNEL_BRIDGE}{no_dad(own.address)}"
+            for own in self._own
+        ]
+        await asyncio.to_thread(namespaces.ip_in, self._netns.name, lines)
+        await self.seed_neighbours()
+
+    def _uplink_is_there(self) -> bool:
+        with namespaces.inside(self._netns):
+            return Path("/proc/sys/net/ipv4/conf", TUNNEL_BRIDGE).exists()
+
+    async def _start(self, program: str, *arguments: str) -> Process:
+        log = self._directory / f"{program}.log"
+        with log.open("ab") as output:
+            process = await self._spawner.start(
+                Start(
+                    argv=(program, *arguments, "--pidfile", "--no-chdir", "-vsyslog:off", "-vconsole:info"),
+                    netns=str(self._netns),
+                    environment=dict(self.environment),
+                ),
+                output=output.fileno(),
+            )
+        # The control socket is the last thing that both programs make before they serve.
+        async with asyncio.timeout(START_SECONDS):
+            while not (self._directory / f"{program}.{process.pid}.ctl").exists():
+                if not process.running:
+                    tail = log.read_text(errors="replace").strip().splitlines()[-1:]
+                    raise LabError(f"{self._node}: {program} ended at its start: {' '.join(tail)}; see {log}")
+                await asyncio.sleep(0.01)
+        return process

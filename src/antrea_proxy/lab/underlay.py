@@ -1,0 +1,155 @@
+"""The network that joins the Nodes and the hosts outside of the cluster.
+
+A kernel bridge in a network namespace of its own (in the machine's own, bridge-nf-call-iptables may be on), with a veth
+to `eth0` of every host. With the userspace datapath and a tunnel, each Node has a second uplink, `eth1`, which its switch
+takes into `br-phy`: the tunnel's address must be on a bridge of that switch, while the Node's own stays with its kernel.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+from ctypes import addressof, create_string_buffer
+from pathlib import Path
+
+from antrea_proxy.lab import namespaces
+from antrea_proxy.lab.addressing import AddressPlan
+from antrea_proxy.lab.options import LabOptions
+from antrea_proxy.lab.places import Places
+
+UNDERLAY = "underlay"
+BRIDGE = "br0"
+UPLINK = "eth0"
+TUNNEL_UPLINK = "eth1"
+MTU = 1500
+_SIOCETHTOOL = 0x8946
+_ETHTOOL_STXCSUM = 0x17
+_FORWARDING = {
+    "ipv4/ip_forward": "1",
+    "ipv4/conf/all/rp_filter": "0",
+    "ipv4/conf/default/rp_filter": "0",
+    "ipv6/conf/all/forwarding": "1",
+}
+_TUNNEL_NODE = {
+    # eth1's namespace also holds the Node's own address: each answers ARP for its own only.
+    "ipv4/conf/all/arp_ignore": "1",
+}
+_CLIENT = {
+    "ipv4/fib_multipath_hash_policy": "1",  # by ports too, so that one client is spread over the Nodes
+    "ipv6/fib_multipath_hash_policy": "1",
+}
+_UNDERLAY = {
+    "bridge/bridge-nf-call-iptables": "0",
+    "bridge/bridge-nf-call-ip6tables": "0",
+    "bridge/bridge-nf-call-arptables": "0",
+}
+
+
+def uplink_mac(number: int) -> str:
+    """Give the MAC address of a host's eth0; `number` is the last part of its IPv4 address, 1 to 254."""
+    return f"02:18:00:00:00:{number:02x}"
+
+
+def tunnel_mac(number: int) -> str:
+    """Give the MAC address of a Node's br-phy, which peers find its tunnel address behind."""
+    return f"02:19:00:00:00:{number:02x}"
+
+
+def build(places: Places, options: LabOptions, *, tunnel_uplinks: bool) -> None:
+    """Make the bridge, the hosts' network namespaces, their links, addresses and routes.
+
+    Raises LabError with the words of ip(8) or of the kernel.
+    """
+    plan = AddressPlan(family=options.ip_family)
+    nodes = {name: number for number, name in enumerate(options.node_names, start=1)}
+    clients = {name: number for number, name in enumerate(options.client_names, start=1)}
+    prefix = places.netns_prefix
+    namespaces.create_netns(prefix + host for host in (UNDERLAY, *nodes, *clients))
+    underlay = places.netns(UNDERLAY)
+    if _has_bridge_filter(underlay):
+        namespaces.write_sysctls(underlay, _UNDERLAY)
+
+    lines = ["link set lo up", f"link add {BRIDGE} type bridge", f"link set {BRIDGE} mtu {MTU} up"]
+    lines += [f"address add {address} dev {BRIDGE}{no_dad(address)}" for address in plan.with_prefix(plan.api_server())]
+    for host in (*nodes, *clients):
+        lines += _cable(places, host, UPLINK)
+    if tunnel_uplinks:
+        for node in nodes:
+            lines += _cable(places, node, TUNNEL_UPLINK)
+    namespaces.ip_in(prefix + UNDERLAY, lines)
+
+    for node, number in nodes.items():
+        namespaces.write_sysctls(places.netns(node), _FORWARDING | (_TUNNEL_NODE if tunnel_uplinks else {}))
+        lines = _host(plan.with_prefix(plan.node(number)), uplink_mac(number))
+        lines += [f"route add default via {gateway}" for gateway in plan.api_server()]
+        if tunnel_uplinks:
+            namespaces.write_sysctls(places.netns(node), {f"ipv6/conf/{TUNNEL_UPLINK}/disable_ipv6": "1"})
+            lines.append(f"link set {TUNNEL_UPLINK} up")
+        namespaces.ip_in(prefix + node, lines)
+        turn_off_checksum_offload(places.netns(node), UPLINK)
+    for client, number in clients.items():
+        namespaces.write_sysctls(places.netns(client), _CLIENT)
+        addresses = plan.client(number)
+        mac = uplink_mac(int(str(addresses[0]).replace(":", ".").rpartition(".")[2]))
+        namespaces.ip_in(prefix + client, _host(plan.with_prefix(addresses), mac))
+        route_client(places, options, client, options.node_names)
+        turn_off_checksum_offload(places.netns(client), UPLINK)
+
+
+def route_client(places: Places, options: LabOptions, client: str, via: tuple[str, ...]) -> None:
+    """Let a client reach the load-balancer and external ranges by ECMP over these Nodes, which are the lab's.
+
+    Raises LabError with the words of ip(8).
+    """
+    plan = AddressPlan(family=options.ip_family)
+    lines = []
+    for network in plan.routed_to_nodes:
+        gateways = [
+            address
+            for node in via
+            for address in plan.node(options.node_names.index(node) + 1)
+            if address.version == network.version
+        ]
+        hops = " ".join(f"nexthop via {gateway} dev {UPLINK}" for gateway in gateways)
+        # IPv6 appends next hops to a route that is there (ip-route(8)): replace alone would keep the former ones.
+        lines += [f"route replace {network} dev lo", f"route del {network}", f"route add {network} {hops}"]
+    namespaces.ip_in(places.netns_prefix + client, lines)
+
+
+def turn_off_checksum_offload(netns: Path, interface: str) -> None:
+    """Fill in checksums before a packet leaves a veth: a switch behind AF_PACKET would take it for broken.
+
+    Raises OSError where the interface is not there. Source: ethtool's ETHTOOL_STXCSUM (linux/ethtool.h).
+    """
+    with namespaces.inside(netns), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        value = create_string_buffer(struct.pack("=II", _ETHTOOL_STXCSUM, 0), 8)
+        request = struct.pack("16sP16x", interface.encode(), addressof(value))
+        fcntl.ioctl(sock.fileno(), _SIOCETHTOOL, request)
+
+
+def no_dad(address: str) -> str:
+    """Give the word that makes an IPv6 address usable at once: nobody else has it here (RFC 4862 section 5.4)."""
+    return " nodad" if ":" in address else ""
+
+
+def _has_bridge_filter(netns: Path) -> bool:
+    with namespaces.inside(netns):
+        return Path("/proc/sys/net/bridge").exists()
+
+
+def _cable(places: Places, host: str, interface: str) -> list[str]:
+    port = f"{host}-{interface}"
+    return [
+        f"link add {port} mtu {MTU} type veth peer name {interface} mtu {MTU} netns {places.netns_prefix}{host}",
+        f"link set {port} master {BRIDGE} up",
+    ]
+
+
+def _host(addresses: tuple[str, ...], mac: str) -> list[str]:
+    return [
+        "link set lo up",
+        f"link set {UPLINK} address {mac}",
+        f"link set {UPLINK} up",
+        *(f"address add {address} dev {UPLINK}{no_dad(address)}" for address in addresses),
+    ]
