@@ -1,0 +1,129 @@
+"""From what a switch holds to what it should hold: ordered messages, made before they break.
+
+First everything new, unit by unit (groups before the flows that name them); then what no longer belongs (flows before the groups that they
+name). A flow that replaces another under the same key is no deletion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from antrea_proxy.openflow.constants import (
+    ALL_TABLES,
+    Cookie,
+    FlowModCommand,
+    GroupId,
+    GroupModCommand,
+    GroupType,
+)
+from antrea_proxy.openflow.encoding import encode
+from antrea_proxy.openflow.messages import FlowMod, GroupMod
+from antrea_proxy.pipeline.units import EMPTY, Owner, Unit
+
+BUNDLE_MESSAGES: Final = 500
+"""How many messages a bundle aims at: committing more at once would stop forwarding for over 10 ms."""
+
+_EXACT: Final = 0xFFFFFFFFFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """Messages that take effect together, and the owners that they serve."""
+
+    messages: tuple[bytes, ...]
+    owners: tuple[Owner, ...]
+
+
+@dataclass(slots=True)
+class _Batch:
+    messages: list[bytes] = field(default_factory=list)
+    owners: list[Owner] = field(default_factory=list)
+
+    def step(self) -> Step:
+        return Step(messages=tuple(self.messages), owners=tuple(self.owners))
+
+
+def difference(installed: Mapping[Owner, Unit], desired: Mapping[Owner, Unit]) -> list[Step]:
+    """The steps that take the owners in `desired` from their installed units to the desired ones."""
+    additions = [
+        (owner, messages)
+        for owner, unit in desired.items()
+        if (messages := _additions(installed.get(owner, EMPTY), unit))
+    ]
+    deletions = [
+        (owner, messages)
+        for owner, unit in desired.items()
+        if (messages := _deletions(installed.get(owner, EMPTY), unit))
+    ]
+    total = sum(len(messages) for _, messages in (*additions, *deletions))
+    if total <= BUNDLE_MESSAGES:
+        return list(_bundled([*additions, *deletions]))
+    return [*_bundled(additions), *_bundled(deletions)]
+
+
+def resynchronisation(
+    present_flows: Collection[Cookie], present_groups: Mapping[GroupId, bytes], desired: Mapping[Owner, Unit]
+) -> list[Step]:
+    """The steps that take a switch with these flows (of ours) and groups (by content) to the desired units."""
+    additions: list[tuple[Owner, list[bytes]]] = []
+    wanted_flows: set[Cookie] = set()
+    wanted_groups: set[GroupId] = set()
+    for owner, unit in desired.items():
+        messages = [
+            group.message for group in unit.groups if present_groups.get(group.group_id) != group_content(group.message)
+        ]
+        messages += [entry.message for entry in unit.flows if entry.cookie not in present_flows]
+        wanted_flows.update(entry.cookie for entry in unit.flows)
+        wanted_groups.update(group.group_id for group in unit.groups)
+        if messages:
+            additions.append((owner, messages))
+    stale = [_delete_flow(cookie) for cookie in present_flows if cookie not in wanted_flows]
+    stale += [_delete_group(number) for number in present_groups if number not in wanted_groups]
+    return [*_bundled(additions), *_bundled([(None, [message]) for message in stale])]
+
+
+def group_content(message: bytes) -> bytes:
+    """The buckets and properties of an encoded GroupMod, as a switch gives them back (OpenFlow 1.5.1 section 7.3.4.3)."""
+    return message[_GROUP_BUCKETS:]
+
+
+_GROUP_BUCKETS: Final = 24
+
+
+def _additions(before: Unit, after: Unit) -> list[bytes]:
+    known_groups, known_flows = set(before.groups), {entry.cookie for entry in before.flows}
+    messages = [group.message for group in after.groups if group not in known_groups]
+    return messages + [entry.message for entry in after.flows if entry.cookie not in known_flows]
+
+
+def _deletions(before: Unit, after: Unit) -> list[bytes]:
+    kept_flows = {entry.key for entry in after.flows}
+    kept_groups = {group.group_id for group in after.groups}
+    messages = [_delete_flow(entry.cookie) for entry in before.flows if entry.key not in kept_flows]
+    return messages + [
+        _delete_group(group.group_id) for group in before.groups if group.group_id not in kept_groups
+    ]
+
+
+def _delete_flow(cookie: Cookie) -> bytes:
+    return encode(FlowMod(command=FlowModCommand.DELETE, table=ALL_TABLES, cookie=cookie, cookie_mask=_EXACT))
+
+
+def _delete_group(number: GroupId) -> bytes:
+    return encode(GroupMod(command=GroupModCommand.DELETE, type=GroupType.SELECT, group_id=number, buckets=()))
+
+
+def _bundled(parts: Sequence[tuple[Owner | None, list[bytes]]]) -> Iterator[Step]:
+    """Gather the messages of whole owners into steps of about BUNDLE_MESSAGES."""
+    batch = _Batch()
+    for owner, messages in parts:
+        if batch.messages and len(batch.messages) + len(messages) > BUNDLE_MESSAGES:
+            yield batch.step()
+            batch = _Batch()
+        batch.messages += messages
+        if owner is not None:
+            batch.owners.append(owner)
+    if batch.messages:
+        yield batch.step()

@@ -1,0 +1,56 @@
+"""Numbers for groups: stable while a load balancer lives, and kept over a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Final, Generic, TypeVar
+
+from antrea_proxy.openflow.constants import MAX_GROUP, GroupId
+
+Key = TypeVar("Key", bound=Hashable)
+
+FIRST: Final = 1
+
+
+class GroupIds(Generic[Key]):
+    """Gives each load balancer a number of its own.
+
+    A number is not given again before it was released, that is, before the switch has forgotten its group.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[Key, GroupId] = {}
+        self._free: list[GroupId] = []
+        self._next = FIRST
+
+    def of(self, key: Key) -> GroupId:
+        """The load balancer's number, a new one for a new load balancer.
+
+        Raises OverflowError when all numbers are taken.
+        """
+        number = self._numbers.get(key)
+        if number is None:
+            number = self._numbers[key] = self._take()
+        return number
+
+    def restore(self, known: Mapping[Key, GroupId], *, present: Iterable[GroupId]) -> None:
+        """Take over, at a start, what a switch holds: `known` owners keep their numbers, no other present number is given out."""
+        self._numbers = dict(known)
+        self._free = []
+        self._next = GroupId(max((*known.values(), *present), default=FIRST - 1) + 1)
+
+    def release(self, keys: Iterable[Key]) -> None:
+        """Take back the numbers of load balancers whose groups are gone."""
+        for key in keys:
+            number = self._numbers.pop(key, None)
+            if number is not None:
+                self._free.append(number)
+
+    def _take(self) -> GroupId:
+        if self._free:
+            return self._free.pop()
+        if self._next > MAX_GROUP:
+            raise OverflowError(f"all group numbers up to {MAX_GROUP} are taken")
+        number = GroupId(self._next)
+        self._next += 1
+        return number

@@ -1,0 +1,42 @@
+"""The fixed points of a Node's switch: ports, MAC addresses and virtual addresses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
+
+from antrea_proxy.network.interfaces import OfPort
+
+TUNNEL_PORT: Final = OfPort(1)
+GATEWAY_PORT: Final = OfPort(2)
+REFUSE_PORT: Final = OfPort(3)
+
+VIRTUAL_MAC: Final = 0xAABBCCDDEEFF
+"""The destination of frames in tunnels, and of what the host routes into the switch."""
+
+REFUSE_MAC: Final = 0xAABBCCDDEEF0
+"""The address of the internal port behind which the host's stack refuses connections."""
+
+HAIRPIN_IPV4: Final = IPv4Address("169.254.0.253")
+HAIRPIN_IPV6: Final = IPv6Address("fc01::aabb:ccdd:eeff")
+"""The source that a Pod sees when it reaches itself through a Service."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """What differs from Node to Node: the gateway's MAC address, and whether peers are reached by tunnel."""
+
+    gateway_mac: int
+    tunnel: bool
+
+
+def mac_number(text: str) -> int:
+    """Read a MAC address such as 0a:58:0a:0a:01:0b as a number.
+
+    Raises ValueError for another form.
+    """
+    parts = text.split(":")
+    if len(parts) != 6 or any(len(part) != 2 for part in parts):  # noqa: PLR2004 - six octets of two digits
+        raise ValueError(f"{text!r} is no MAC address; write it as 0a:58:0a:0a:01:0b")
+    return int("".join(parts), 16)

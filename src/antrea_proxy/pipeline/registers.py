@@ -1,0 +1,41 @@
+"""What the pipeline keeps in registers and connection marks.
+
+Every register that differs when a packet recirculates costs a megaflow of its own, so there are but two.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+from antrea_proxy.openflow import fields
+from antrea_proxy.openflow.actions import SetField
+from antrea_proxy.openflow.fields import Field
+
+SOURCE: Final[Field] = fields.REG0
+SOURCE_MASK: Final = 0xF
+
+OUTPUT_PORT: Final[Field] = fields.REG1
+"""The OpenFlow port that L3Forwarding chose."""
+
+CONNTRACK_ZONE: Final = 65520
+"""The one zone, of both families: a connection is looked up once."""
+
+SERVICE_MARK: Final = 0x10
+"""ct_mark of connections that a Service's translation committed."""
+
+SOURCE_MARK_MASK: Final = 0xF
+"""The bits of ct_mark that say where a connection was begun, as Source does."""
+
+
+class Source(IntEnum):
+    """Where a packet entered the switch (reg0[0..3]); never 0 behind the Classifier."""
+
+    TUNNEL = 1
+    GATEWAY = 2
+    POD = 3
+
+    @property
+    def load(self) -> SetField:
+        """The action that notes it."""
+        return SetField(SOURCE, self.value, SOURCE_MASK)

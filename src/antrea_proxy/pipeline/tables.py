@@ -1,0 +1,62 @@
+"""The tables of the pipeline, in the order in which a packet meets them.
+
+A packet that belongs to no Service passes Classifier, Conntrack, ConntrackState, ServiceLB, the policy stages and L3Forwarding,
+with one recirculation, and a second one for the first packet of its connection (Commit). A new connection to a Service is
+hashed (none for a single endpoint), translated and tracked by one ct() in its group's bucket, and goes on at EgressPolicy.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+from antrea_proxy.openflow.constants import TableId
+
+
+class Table(IntEnum):
+    """Table numbers. Gaps leave room for the stages that later features need."""
+
+    CLASSIFIER = 0
+    """Where a packet came from; drops what bears an address that is not its Pod's."""
+    NEIGHBOURS = 5
+    """ARP and IPv6 neighbour discovery, forwarded by address, never flooded."""
+    CONNTRACK = 10
+    """Turns the reply of a hairpin back, then looks the connection up."""
+    CONNTRACK_STATE = 20
+    """Established connections leave for EgressPolicy; what the tracker calls invalid TCP is dropped."""
+    SERVICE_LB = 30
+    """New connections to a Service's address: to a group, to its single endpoint, or refused."""
+    EGRESS_POLICY = 50
+    """Reserved for a policy engine: it sees Pods' addresses, after the Service's address was translated."""
+    L3_FORWARDING = 60
+    """By destination: the MAC address and the port, in a register."""
+    INGRESS_POLICY = 70
+    """Reserved for a policy engine, before output."""
+    COMMIT = 80
+    """New connections that no Service translated are tracked, so that their replies are known."""
+    OUTPUT = 90
+    """To the port; a packet that goes back where it came from gets the hairpin address as its source."""
+
+    @property
+    def id(self) -> TableId:
+        """The number as OpenFlow's type."""
+        return TableId(self.value)
+
+    @property
+    def title(self) -> str:
+        """The name as people write it, such as ServiceLB."""
+        return _TITLES[self]
+
+
+_TITLES: Final = {
+    Table.CLASSIFIER: "Classifier",
+    Table.NEIGHBOURS: "Neighbours",
+    Table.CONNTRACK: "Conntrack",
+    Table.CONNTRACK_STATE: "ConntrackState",
+    Table.SERVICE_LB: "ServiceLB",
+    Table.EGRESS_POLICY: "EgressPolicy",
+    Table.L3_FORWARDING: "L3Forwarding",
+    Table.INGRESS_POLICY: "IngressPolicy",
+    Table.COMMIT: "Commit",
+    Table.OUTPUT: "Output",
+}

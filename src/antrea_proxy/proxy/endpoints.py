@@ -1,0 +1,134 @@
+"""Which endpoints a load balancer uses: decided for the candidates of many load balancers at once, on columns."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from antrea_proxy.kubernetes.columns import ADDRESS, Condition
+
+CANDIDATE: Final = np.dtype(
+    [
+        ("load_balancer", "<i4"),
+        ("address", ADDRESS),
+        ("port", "<u2"),
+        ("conditions", "u1"),
+        ("node", "<i4"),
+        ("source", "<i4"),
+        ("row", "<i4"),
+        ("verdict", "u1"),
+    ]
+)
+"""An endpoint of a load balancer's Service: `source` and `row` say which EndpointSlice it came from, and where it stood there."""
+
+Candidates = NDArray[np.void]
+
+
+class Verdict(IntEnum):
+    """Why an endpoint is in or out. The first two are in."""
+
+    READY = 0
+    TERMINATING_BUT_SERVING = 1
+    NOT_READY = 2
+    TERMINATING = 3
+    NOT_SERVING = 4
+    OTHER_NODE = 5
+    DUPLICATE = 6
+    UNREADABLE = 7
+    OWN_ADDRESS = 8
+
+    @property
+    def used(self) -> bool:
+        """Whether connections go to the endpoint."""
+        return self <= Verdict.TERMINATING_BUT_SERVING
+
+    @property
+    def explanation(self) -> str:
+        """The verdict in words."""
+        return _EXPLANATIONS[self]
+
+
+_EXPLANATIONS: Final = {
+    Verdict.READY: "ready",
+    Verdict.TERMINATING_BUT_SERVING: "terminating but still serving, and no endpoint is ready",
+    Verdict.NOT_READY: "not ready",
+    Verdict.TERMINATING: "terminating, and other endpoints are ready",
+    Verdict.NOT_SERVING: "terminating and no longer serving",
+    Verdict.OTHER_NODE: "on another Node, and internalTrafficPolicy is Local",
+    Verdict.DUPLICATE: "the same address and port stands in another EndpointSlice, too",
+    Verdict.UNREADABLE: "its address cannot be read",
+    Verdict.OWN_ADDRESS: "it is the Service's own address and port: connections would go in a circle",
+}
+
+
+def sort_and_judge(
+    candidates: Candidates, *, count: int, this_node: int, local_only: NDArray[np.bool_], own: Candidates
+) -> Candidates:
+    """Order candidates by load balancer, address and port, and give each its verdict.
+
+    There are `count` load balancers; `local_only` tells of each whether its policy is Local, `own` holds its own address and port, and
+    `this_node` is this Node's number. Rules: ready endpoints; if there is none, those serving and terminating (KEP 1669); with the
+    policy Local the same among this Node's endpoints (KEP 2086). An address and port that comes twice counts once: ready
+    beats serving beats the rest.
+    """
+    conditions = candidates["conditions"]
+    rank = np.select([(conditions & Condition.READY) != 0, (conditions & Condition.SERVING) != 0], [0, 1], 2)
+    high, low = _address_keys(candidates["address"])
+    candidates = candidates[np.lexsort((rank, candidates["port"], low, high, candidates["load_balancer"]))]
+    owner = candidates["load_balancer"]
+    conditions = candidates["conditions"]
+
+    unreadable = (conditions & Condition.UNREADABLE) != 0
+    duplicate = _repeats(candidates)
+    circular = (candidates["address"] == own["address"][owner]) & (candidates["port"] == own["port"][owner])
+    elsewhere = local_only[owner] & (candidates["node"] != this_node)
+    possible = ~(unreadable | duplicate | circular | elsewhere)
+
+    ready = (conditions & Condition.READY) != 0
+    serving = (conditions & Condition.SERVING) != 0
+    terminating = (conditions & Condition.TERMINATING) != 0
+    any_ready = np.bincount(owner[possible & ready], minlength=count) > 0
+    candidates["verdict"] = np.select(
+        [
+            unreadable,
+            duplicate,
+            circular,
+            elsewhere,
+            ready,
+            serving & terminating & ~any_ready[owner],
+            serving & terminating,
+            terminating,
+        ],
+        [
+            Verdict.UNREADABLE,
+            Verdict.DUPLICATE,
+            Verdict.OWN_ADDRESS,
+            Verdict.OTHER_NODE,
+            Verdict.READY,
+            Verdict.TERMINATING_BUT_SERVING,
+            Verdict.TERMINATING,
+            Verdict.NOT_SERVING,
+        ],
+        Verdict.NOT_READY,
+    )
+    return candidates
+
+
+def _repeats(ordered: Candidates) -> NDArray[np.bool_]:
+    repeats = np.zeros(len(ordered), np.bool_)
+    if len(ordered) > 1:
+        here, before = ordered[1:], ordered[:-1]
+        repeats[1:] = (
+            (here["load_balancer"] == before["load_balancer"])
+            & (here["port"] == before["port"])
+            & (here["address"] == before["address"])
+        )
+    return repeats
+
+
+def _address_keys(addresses: NDArray[np.void]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    halves = np.ascontiguousarray(addresses).view(">u8").astype(np.uint64).reshape(-1, 2)
+    return halves[:, 0], halves[:, 1]

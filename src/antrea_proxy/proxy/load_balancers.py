@@ -1,0 +1,221 @@
+"""The functional core: what this Node must balance, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from antrea_proxy.kubernetes.cluster import ClusterState
+from antrea_proxy.kubernetes.columns import ADDRESS, Condition, SliceEndpoints, address_text, addresses_of
+from antrea_proxy.kubernetes.names import NamespacedName, ServicePortName
+from antrea_proxy.proxy.endpoints import CANDIDATE, Candidates, Verdict, sort_and_judge
+from antrea_proxy.proxy.service_ports import Protocol, ServicePort, ServicePorts, TrafficPolicy, service_ports
+
+_OWN = np.dtype([("address", ADDRESS), ("port", "<u2")])
+
+
+class LoadBalancerName(NamedTuple):
+    """A Service port in one IP family (4 or 6)."""
+
+    port: ServicePortName
+    family: int
+
+    def __str__(self) -> str:
+        return f"{self.port}/IPv{self.family}"
+
+
+class Outcome(IntEnum):
+    """What happens to a new connection."""
+
+    BALANCED = 0
+    REFUSED = 1
+    """No usable endpoint: the client is told at once."""
+    DROPPED = 2
+    """internalTrafficPolicy is Local, no endpoint is on this Node, but the cluster has one (KEP 2086)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointReport:
+    """An endpoint of a load balancer, with the reason why it is in or out. A Node or target that is not known is empty."""
+
+    address: str
+    port: int
+    node: str
+    target: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LoadBalancers:
+    """Load balancers of some Services, as columns; the row of each is its place in `ports`.
+
+    `services` are all that were asked for: one that has no row is to be balanced no more. Of the rows in `candidates`, those of load
+    balancer i are candidates[starts[i]:starts[i + 1]], in the order of their addresses.
+    """
+
+    services: Mapping[NamespacedName, ServicePorts]
+    ports: Sequence[ServicePort]
+    outcomes: NDArray[np.uint8]
+    candidates: Candidates
+    starts: NDArray[np.int64]
+    sources: Sequence[SliceEndpoints]
+    node_names: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.ports)
+
+    def __iter__(self) -> Iterator[LoadBalancer]:
+        return (LoadBalancer(self, index) for index in range(len(self.ports)))
+
+    def used(self) -> tuple[Candidates, NDArray[np.int64]]:
+        """The endpoints in use of all rows, and where those of each row start (one more entry than rows)."""
+        used = self.candidates[self.candidates["verdict"] <= Verdict.TERMINATING_BUT_SERVING]
+        counts = np.bincount(used["load_balancer"], minlength=len(self.ports))
+        return used, np.concatenate(([0], np.cumsum(counts)))
+
+
+class LoadBalancer:
+    """One row of LoadBalancers, read when asked."""
+
+    __slots__ = ("_index", "_table")
+
+    def __init__(self, table: LoadBalancers, index: int) -> None:
+        self._table = table
+        self._index = index
+
+    @property
+    def port(self) -> ServicePort:
+        """Where clients connect to."""
+        return self._table.ports[self._index]
+
+    @property
+    def name(self) -> LoadBalancerName:
+        """Whose load balancer it is."""
+        return LoadBalancerName(self.port.name, self.port.family)
+
+    @property
+    def outcome(self) -> Outcome:
+        """What happens to a new connection."""
+        return Outcome(int(self._table.outcomes[self._index]))
+
+    @property
+    def endpoints(self) -> tuple[EndpointReport, ...]:
+        """All endpoints of the Service port, those out of use, too, each with its reason."""
+        return tuple(self._report(row) for row in self._rows())
+
+    @property
+    def used_count(self) -> int:
+        """How many endpoints connections go to."""
+        return int(np.count_nonzero(self._rows()["verdict"] <= Verdict.TERMINATING_BUT_SERVING))
+
+    def _rows(self) -> Candidates:
+        return self._table.candidates[self._table.starts[self._index] : self._table.starts[self._index + 1]]
+
+    def _report(self, row: np.void) -> EndpointReport:
+        node, source = int(row["node"]), self._table.sources[int(row["source"])]
+        return EndpointReport(
+            address=address_text(row["address"].tobytes()),
+            port=int(row["port"]),
+            node=self._table.node_names[node] if node >= 0 else "",
+            target=source.targets[int(row["row"])],
+            verdict=Verdict(int(row["verdict"])),
+        )
+
+
+def desired_load_balancers(
+    cluster: ClusterState,
+    names: Iterable[NamespacedName],
+    *,
+    node_name: str,
+    unsupported: Mapping[Protocol, str] | None = None,
+) -> LoadBalancers:
+    """Decide what the Node `node_name` balances for the Services `names`; a name that no Service bears yields no row."""
+    services = {
+        name: service_ports(cluster.services[name], cluster, unsupported=dict(unsupported or {}))
+        if name in cluster.services
+        else ServicePorts()
+        for name in names
+    }
+    ports = [port for item in services.values() for port in item.ports]
+    candidates, sources = _gather(cluster, ports)
+    own = np.empty(len(ports), _OWN)
+    own["address"] = addresses_of(port.address for port in ports)
+    own["port"] = [port.port for port in ports]
+    local_only = np.array([port.internal_traffic_policy is TrafficPolicy.LOCAL for port in ports], np.bool_)
+    candidates = sort_and_judge(
+        candidates,
+        count=len(ports),
+        this_node=cluster.node_numbers.known(node_name),
+        local_only=local_only,
+        own=own,
+    )
+    return LoadBalancers(
+        services=services,
+        ports=ports,
+        outcomes=_outcomes(candidates, local_only),
+        candidates=candidates,
+        starts=np.searchsorted(candidates["load_balancer"], np.arange(len(ports) + 1)),
+        sources=sources,
+        node_names=cluster.node_numbers.values,
+    )
+
+
+def _gather(cluster: ClusterState, ports: Sequence[ServicePort]) -> tuple[Candidates, list[SliceEndpoints]]:
+    """Collect the rows of every EndpointSlice that serves one of the ports."""
+    sources: list[SliceEndpoints] = []
+    owners: list[int] = []
+    numbers: list[int] = []
+    for index, port in enumerate(ports):
+        for item in cluster.slices_of(port.name.service):
+            if item.family == port.family:
+                number = _port_number(item, port)
+                if number:
+                    sources.append(item)
+                    owners.append(index)
+                    numbers.append(number)
+    lengths = np.array([len(item.rows) for item in sources], np.int64)
+    candidates = np.empty(int(lengths.sum()), CANDIDATE)
+    if sources:
+        rows = np.concatenate([item.rows for item in sources])
+        for column in ("address", "conditions", "node"):
+            candidates[column] = rows[column]
+    candidates["load_balancer"] = np.repeat(np.array(owners, np.int32), lengths)
+    candidates["port"] = np.repeat(np.array(numbers, np.uint16), lengths)
+    candidates["source"] = np.repeat(np.arange(len(sources), dtype=np.int32), lengths)
+    candidates["row"] = np.arange(len(candidates)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return candidates, sources
+
+
+def _port_number(item: SliceEndpoints, port: ServicePort) -> int:
+    """The number that the slice gives to a Service port; 0 if it does not serve it (a number that no slice may give)."""
+    for candidate in item.ports:
+        if (candidate.name or "") == port.name.port and (candidate.protocol or "TCP") == port.protocol.name:
+            number = candidate.port or 0
+            return number if 0 < number < 1 << 16 else 0
+    return 0
+
+
+def _outcomes(candidates: Candidates, local_only: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    count = len(local_only)
+    verdicts = candidates["verdict"]
+    used = np.bincount(
+        candidates["load_balancer"][verdicts <= Verdict.TERMINATING_BUT_SERVING], minlength=count
+    ).astype(np.bool_)
+    elsewhere = np.bincount(
+        candidates["load_balancer"][(verdicts == Verdict.OTHER_NODE) & _could_serve(candidates)], minlength=count
+    ).astype(np.bool_)
+    return np.select([used, local_only & elsewhere], [Outcome.BALANCED, Outcome.DROPPED], Outcome.REFUSED).astype(
+        np.uint8
+    )
+
+
+def _could_serve(candidates: Candidates) -> NDArray[np.bool_]:
+    conditions = candidates["conditions"]
+    return ((conditions & Condition.READY) != 0) | (
+        ((conditions & Condition.SERVING) != 0) & ((conditions & Condition.TERMINATING) != 0)
+    )

@@ -1,0 +1,156 @@
+"""Service -> one ServicePort for each port and IP family that this proxy is to serve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final
+
+from antrea_proxy.kubernetes.cluster import ClusterState
+from antrea_proxy.kubernetes.names import NamespacedName, ServicePortName
+from antrea_proxy.kubernetes.objects import Service
+from antrea_proxy.kubernetes.objects import ServicePort as ApiServicePort
+
+HEADLESS_LABEL: Final = "service.kubernetes.io/headless"
+PROXY_NAME_LABEL: Final = "service.kubernetes.io/service-proxy-name"
+
+
+class Protocol(IntEnum):
+    """The protocols of a Service port, by their IANA numbers."""
+
+    TCP = 6
+    UDP = 17
+    SCTP = 132
+
+
+class TrafficPolicy(Enum):
+    """internalTrafficPolicy and externalTrafficPolicy (KEP 2086)."""
+
+    CLUSTER = "Cluster"
+    LOCAL = "Local"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServicePort:
+    """One port of a Service in one IP family, on its ClusterIP. `family` is 4 or 6, `port` 1 to 65535."""
+
+    name: ServicePortName
+    family: int
+    protocol: Protocol
+    address: str
+    port: int
+    internal_traffic_policy: TrafficPolicy = TrafficPolicy.CLUSTER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServicePorts:
+    """What one Service asks for: its ports, its own addresses, and what is wrong with it."""
+
+    ports: tuple[ServicePort, ...] = ()
+    addresses: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def why_left_alone(service: Service) -> str | None:
+    """Tell why this proxy does not serve the Service; None if it does (behaviour: "Which Services are proxied")."""
+    spec = service.spec
+    labels = service.metadata.labels or {}
+    if spec.type == "ExternalName":
+        return "type is ExternalName"
+    if not _cluster_ips(service):
+        return "it is headless (clusterIP None)" if spec.cluster_ip == "None" else "it has no ClusterIP yet"
+    if HEADLESS_LABEL in labels:
+        return f"label {HEADLESS_LABEL}"
+    if PROXY_NAME_LABEL in labels:
+        return f"label {PROXY_NAME_LABEL}: {labels[PROXY_NAME_LABEL]!r} names another proxy"
+    return None
+
+
+def service_ports(
+    service: Service, cluster: ClusterState, *, unsupported: dict[Protocol, str] | None = None
+) -> ServicePorts:
+    """Read a Service's ports.
+
+    A port that cannot be served (out of range, an unknown protocol, an address that is none, an address and port that an older
+    Service has) is named as a problem and left out; the other ports are served. `unsupported` says why a protocol
+    cannot be had on this Node.
+    """
+    if why_left_alone(service) is not None:
+        return ServicePorts()
+    name = service.metadata.namespaced_name
+    addresses: list[str] = []
+    ports: list[ServicePort] = []
+    problems: list[str] = []
+    policy = TrafficPolicy.LOCAL if service.spec.internal_traffic_policy == "Local" else TrafficPolicy.CLUSTER
+    for index, text in enumerate(_cluster_ips(service)):
+        address = _parse(text)
+        if address is None:
+            problems.append(f"Service {name}: spec.clusterIPs[{index}]: {text!r}: no IP address; it is not served")
+            continue
+        canonical = str(address)
+        owner = next(iter(cluster.claimants(text)), service).metadata.namespaced_name
+        if owner == name:
+            addresses.append(canonical)
+        for place, port in enumerate(service.spec.ports):
+            where = f"Service {name}: spec.ports[{place}]"
+            problem = _port_problem(port, where, unsupported or {}) or _conflict(service, port, text, cluster, where)
+            if problem is not None:
+                if problem not in problems:
+                    problems.append(problem)
+                continue
+            ports.append(
+                ServicePort(
+                    name=ServicePortName(name, port.name),
+                    family=address.version,
+                    protocol=Protocol[port.protocol],
+                    address=canonical,
+                    port=port.port,
+                    internal_traffic_policy=policy,
+                )
+            )
+    return ServicePorts(ports=tuple(ports), addresses=tuple(addresses), problems=tuple(problems))
+
+
+def _cluster_ips(service: Service) -> tuple[str, ...]:
+    """The Service's ClusterIPs; an object from before dual stack has the single field only."""
+    listed = service.spec.cluster_ips or ((service.spec.cluster_ip,) if service.spec.cluster_ip else ())
+    return () if "None" in listed else listed
+
+
+def _parse(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
+
+
+def _port_problem(port: ApiServicePort, where: str, unsupported: dict[Protocol, str]) -> str | None:
+    if not 0 < port.port < 1 << 16:
+        return f"{where}.port: {port.port}: must be 1 to 65535; this port is not served"
+    if port.protocol not in Protocol.__members__:
+        return f"{where}.protocol: {port.protocol!r}: must be TCP, UDP or SCTP; this port is not served"
+    if reason := unsupported.get(Protocol[port.protocol]):
+        return f"{where}.protocol: {port.protocol}: {reason}; this port is not served"
+    return None
+
+
+def _conflict(service: Service, port: ApiServicePort, address: str, cluster: ClusterState, where: str) -> str | None:
+    """Name the older Service that has this address and port already."""
+    for other in _seniors(service, address, cluster):
+        if any((theirs.protocol, theirs.port) == (port.protocol, port.port) for theirs in other.spec.ports):
+            return (
+                f"{where}: {address}:{port.port}/{port.protocol} belongs to the older Service "
+                f"{other.metadata.namespaced_name}; this port is not served: give one of them another ClusterIP"
+            )
+    return None
+
+
+def _seniors(service: Service, address: str, cluster: ClusterState) -> Iterator[Service]:
+    name: NamespacedName = service.metadata.namespaced_name
+    for other in cluster.claimants(address):
+        if other.metadata.namespaced_name == name:
+            return
+        if address in _cluster_ips(other) and why_left_alone(other) is None:
+            yield other
