@@ -1,0 +1,77 @@
+"""What the agent publishes about itself: one frozen value, replaced as a whole after every commit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+
+from antrea_proxy.kubernetes.names import NamespacedName
+from antrea_proxy.network.values import Network
+from antrea_proxy.pipeline.units import Owner, Unit
+from antrea_proxy.proxy.load_balancers import LoadBalancer, LoadBalancerName
+
+
+class Phase(Enum):
+    """How far the agent is."""
+
+    STARTING = "starting"
+    """Not every kind was listed yet, or the switch was never reached."""
+    RUNNING = "running"
+    """The switch and the host hold what they should, but for changes of the moment."""
+    RETRYING = "retrying"
+    """Something failed and is tried again; `problem` says what."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceReport:
+    """One kind of object at its source. Times are Unix times in seconds."""
+
+    kind: str
+    synced: bool
+    connected_since: float | None = None
+    last_error: str = ""
+    relists: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchReport:
+    """The switch as last seen. Durations are in seconds; `flows` and `groups` are those of ours that it holds."""
+
+    connected: bool = False
+    bridge: str = ""
+    datapath_type: str = ""
+    ovs_version: str = ""
+    flows: int = 0
+    groups: int = 0
+    commits: int = 0
+    failed_commits: int = 0
+    messages: int = 0
+    resynchronisations: int = 0
+    last_commit_seconds: float = 0.0
+    last_commit_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentStatus:
+    """All that the API, the metrics and the command line can ask.
+
+    `load_balancers` and `service_problems` are as decided last; `installed` is what the switch confirmed to hold. `pending_since`
+    is the Unix time of the oldest change that is not in the switch yet, None when there is none.
+    """
+
+    node_name: str
+    version: str
+    started_at: float
+    phase: Phase = Phase.STARTING
+    problem: str = ""
+    sources: tuple[SourceReport, ...] = ()
+    switch: SwitchReport = SwitchReport()
+    network: Network | None = None
+    network_problems: tuple[str, ...] = ()
+    load_balancers: Mapping[LoadBalancerName, LoadBalancer] = field(default_factory=lambda: MappingProxyType({}))
+    left_alone: Mapping[NamespacedName, str] = field(default_factory=lambda: MappingProxyType({}))
+    service_problems: Mapping[NamespacedName, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    installed: Mapping[Owner, Unit] = field(default_factory=lambda: MappingProxyType({}))
+    pending_since: float | None = None
