@@ -1,4 +1,4 @@
-"""Bytes to actions, instructions and buckets. What this room has no value for becomes an UnknownAction, never an error."""
+"""Bytes to actions, instructions and buckets. What this room has no value for becomes an UnknownAction."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _MAX_NESTING: Final = 4
 
 
 def decode_actions(data: bytes, *, depth: int = 0) -> tuple[Action, ...]:
-    """The actions of `data`.
+    """Return the actions of `data`.
 
     Raises DecodeError for bytes that are no list of actions.
     """
@@ -142,7 +142,14 @@ def _nat(data: bytes) -> Action:
         if present & bit:
             (ports[place],) = unpack("nat", _HALF, data, offset)
             offset += _HALF.size
-    return actions.Nat(kind, *addresses, *ports, NatFlags(flags & ~3))
+    return actions.Nat(
+        kind=kind,
+        address_min=addresses[0],
+        address_max=addresses[1],
+        port_min=ports[0],
+        port_max=ports[1],
+        flags=NatFlags(flags & ~3),
+    )
 
 
 def _conntrack(data: bytes, depth: int) -> Action:
@@ -194,8 +201,14 @@ def _subfield(data: bytes, offset: int) -> tuple[Field, int, int]:
     return header.field, bit, header.end + _HALF.size
 
 
+_LEARN_KINDS: Final[dict[int, type[actions.LearnMatch | actions.LearnLoad]]] = {
+    0: actions.LearnMatch,
+    1: actions.LearnLoad,
+}
+
+
 def _learn_spec(header: int, data: bytes, offset: int) -> tuple[actions.LearnSpec | None, int]:
-    """One flow_mod_spec (nicira-ext.h): bit 13 says whether the source is a number, bits 12 and 11 what is made of it."""
+    """One flow_mod_spec (nicira-ext.h): bit 13 tells whether the source is a number, bits 12 and 11 what is made."""
     n_bits, destination = header & 0x3FF, header >> 11 & 3
     source: int | Field
     source_offset = 0
@@ -212,9 +225,9 @@ def _learn_spec(header: int, data: bytes, offset: int) -> tuple[actions.LearnSpe
         return actions.LearnOutput(source, n_bits=width, source_offset=source_offset), offset
     field, field_offset, offset = _subfield(data, offset)
     width = None if field_offset + n_bits == field.bits else n_bits
-    kind = {0: actions.LearnMatch, 1: actions.LearnLoad}.get(destination)
-    if kind is None:
+    if destination not in _LEARN_KINDS:
         return None, offset
+    kind = _LEARN_KINDS[destination]
     return kind(field, source, n_bits=width, offset=field_offset, source_offset=source_offset), offset
 
 
@@ -235,7 +248,7 @@ _NICIRA_DECODERS: Final[dict[int, Callable[[bytes], Action]]] = {
 
 
 def decode_instructions(data: bytes) -> tuple[Action, ...]:
-    """The actions of the apply-actions instruction; any other instruction as an UnknownAction of all its bytes.
+    """Return the actions of the apply-actions instruction; any other instruction as an UnknownAction of all its bytes.
 
     Raises DecodeError for bytes that are no instructions.
     """
@@ -249,7 +262,7 @@ def decode_instructions(data: bytes) -> tuple[Action, ...]:
 
 
 def decode_buckets(data: bytes) -> tuple[Bucket, ...]:
-    """A group's buckets; properties that this room does not know are left out.
+    """Return a group's buckets; properties that this room does not know are left out.
 
     Raises DecodeError for bytes that are no buckets.
     """
@@ -260,10 +273,7 @@ def decode_buckets(data: bytes) -> tuple[Bucket, ...]:
         if length < _BUCKET.size + actions_length:
             raise DecodeError(f"bucket {bucket_id}: {length} bytes cannot hold {actions_length} bytes of actions")
         body = take(f"bucket {bucket_id}", data, offset + _BUCKET.size, length - _BUCKET.size)
-        found = {
-            kind: element
-            for kind, element in type_length_values(f"bucket {bucket_id}'s properties", body[actions_length:])
-        }
+        found = dict(type_length_values(f"bucket {bucket_id}'s properties", body[actions_length:]))
         group = _property_word(found, BucketProperty.WATCH_GROUP)
         buckets.append(
             Bucket(
@@ -287,7 +297,7 @@ def _property_word(found: dict[int, bytes], kind: BucketProperty) -> int | None:
 
 
 def decode_selection_method(properties: bytes) -> SelectionMethod | None:
-    """The selection method among a group's properties, or None.
+    """Return the selection method among a group's properties, or None.
 
     Raises DecodeError for bytes that are no properties.
     """

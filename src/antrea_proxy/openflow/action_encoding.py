@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from antrea_proxy.openflow import actions
 from antrea_proxy.openflow.constants import (
@@ -32,7 +32,7 @@ _LEARN_OUTPUT: Final = 2 << 11
 
 
 def encode_actions(wanted: Sequence[actions.Action]) -> bytes:
-    """The actions, each padded to 8 bytes (section 7.2.6)."""
+    """Return the actions, each padded to 8 bytes (section 7.2.6)."""
     return b"".join(map(_action, wanted))
 
 
@@ -47,33 +47,45 @@ def _nicira(subtype: NiciraAction, body: bytes) -> bytes:
 
 
 def _action(action: actions.Action) -> bytes:
-    match action:
-        case actions.Output(port, max_len):
-            return _standard(ActionType.OUTPUT, struct.pack("!IH6x", port, max_len))
-        case actions.OutputRegister(field, offset=offset):
-            slice_bits = offset << 6 | (action.width - 1)
-            return _nicira(NiciraAction.OUTPUT_REG, struct.pack("!H", slice_bits) + nicira_header(field) + bytes(8))
-        case actions.Group(group_id):
-            return _standard(ActionType.GROUP, struct.pack("!I", group_id))
-        case actions.SetField(field, value, mask):
-            return _standard(ActionType.SET_FIELD, condition_bytes(field, value, mask))
-        case actions.CopyField(src, dst, n_bits, src_offset, dst_offset):
-            head = struct.pack("!HHH2x", n_bits, src_offset, dst_offset)
-            return _standard(ActionType.COPY_FIELD, head + field_header(src) + field_header(dst))
-        case actions.DecrementTtl():
-            return _standard(ActionType.DEC_NW_TTL, b"")
-        case actions.Resubmit(table, in_port):
-            return _nicira(NiciraAction.RESUBMIT_TABLE, struct.pack("!HB3x", in_port & 0xFFFF, table))
-        case actions.Nat():
-            return _nat(action)
-        case actions.Conntrack():
-            return _conntrack(action)
-        case actions.ConntrackClear():
-            return _nicira(NiciraAction.CT_CLEAR, b"")
-        case actions.Learn():
-            return _learn(action)
-        case actions.UnknownAction(data):
-            return data
+    return _ENCODERS[type(action)](action)
+
+
+def _output(action: actions.Output) -> bytes:
+    return _standard(ActionType.OUTPUT, struct.pack("!IH6x", action.port, action.max_len))
+
+
+def _output_register(action: actions.OutputRegister) -> bytes:
+    slice_bits = action.offset << 6 | (action.width - 1)
+    return _nicira(NiciraAction.OUTPUT_REG, struct.pack("!H", slice_bits) + nicira_header(action.field) + bytes(8))
+
+
+def _group(action: actions.Group) -> bytes:
+    return _standard(ActionType.GROUP, struct.pack("!I", action.group_id))
+
+
+def _set_field(action: actions.SetField) -> bytes:
+    return _standard(ActionType.SET_FIELD, condition_bytes(action.field, action.value, action.mask))
+
+
+def _copy_field(action: actions.CopyField) -> bytes:
+    head = struct.pack("!HHH2x", action.n_bits, action.src_offset, action.dst_offset)
+    return _standard(ActionType.COPY_FIELD, head + field_header(action.src) + field_header(action.dst))
+
+
+def _decrement_ttl(_action: actions.DecrementTtl) -> bytes:
+    return _standard(ActionType.DEC_NW_TTL, b"")
+
+
+def _resubmit(action: actions.Resubmit) -> bytes:
+    return _nicira(NiciraAction.RESUBMIT_TABLE, struct.pack("!HB3x", action.in_port & 0xFFFF, action.table))
+
+
+def _conntrack_clear(_action: actions.ConntrackClear) -> bytes:
+    return _nicira(NiciraAction.CT_CLEAR, b"")
+
+
+def _unknown(action: actions.UnknownAction) -> bytes:
+    return padded(action.data)
 
 
 _NAT_KIND_BITS: Final = {NatKind.RESTORE: 0, NatKind.SRC: 1, NatKind.DST: 2}
@@ -131,8 +143,24 @@ def _learn_spec(spec: actions.LearnSpec) -> bytes:
     return struct.pack("!H", kind | spec.width) + source + destination
 
 
+_ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {
+    actions.Output: _output,
+    actions.OutputRegister: _output_register,
+    actions.Group: _group,
+    actions.SetField: _set_field,
+    actions.CopyField: _copy_field,
+    actions.DecrementTtl: _decrement_ttl,
+    actions.Resubmit: _resubmit,
+    actions.Nat: _nat,
+    actions.Conntrack: _conntrack,
+    actions.ConntrackClear: _conntrack_clear,
+    actions.Learn: _learn,
+    actions.UnknownAction: _unknown,
+}
+
+
 def encode_instructions(wanted: Sequence[actions.Action]) -> bytes:
-    """The actions as one apply-actions instruction; nothing at all for no action, which drops (section 7.2.5)."""
+    """Return the actions as one apply-actions instruction, and nothing for no action, which drops (section 7.2.5)."""
     if not wanted:
         return b""
     encoded = encode_actions(wanted)
@@ -140,7 +168,7 @@ def encode_instructions(wanted: Sequence[actions.Action]) -> bytes:
 
 
 def encode_buckets(buckets: Sequence[Bucket]) -> bytes:
-    """A group's buckets (section 7.3.4.3.1)."""
+    """Return a group's buckets (section 7.3.4.3.1)."""
     return b"".join(map(_bucket, buckets))
 
 

@@ -13,6 +13,10 @@ from typing import TypeAlias
 from antrea_proxy.openflow.constants import (
     MAX_GROUP,
     MAX_TABLE,
+    NO_COOKIE,
+    NO_LEARN_FLAGS,
+    NO_NAT_FLAGS,
+    OFPP_ANY,
     OFPP_IN_PORT,
     OFPP_MAX,
     Cookie,
@@ -74,7 +78,7 @@ class OutputRegister:
 
     @property
     def width(self) -> int:
-        """The number of bits that are read."""
+        """Return the number of bits that are read."""
         return self.field.bits - self.offset if self.n_bits is None else self.n_bits
 
 
@@ -106,7 +110,7 @@ class SetField:
             raise InvalidValueError(f"set_field: {self.field} takes no mask; write all of it")
         if self.value & ~self.mask or not self.mask:
             raise InvalidValueError(
-                f"set_field: {self.field} = {self.value:#x} has bits outside its mask {self.mask:#x}, or the mask has none"
+                f"set_field: {self.field} = {self.value:#x} has bits outside its mask {self.mask:#x}, or that has none"
             )
 
 
@@ -132,14 +136,14 @@ class DecrementTtl:
 
 @dataclass(frozen=True, slots=True)
 class Resubmit:
-    """Look the packet up in `table`, then go on with the next action; `in_port` replaces the in_port of that look-up."""
+    """Look the packet up in `table`, with `in_port` in place of its own, then go on with the next action."""
 
     table: TableId
     in_port: int = OFPP_IN_PORT
 
     def __post_init__(self) -> None:
         require_table("resubmit", self.table)
-        if not (0 <= self.in_port < _MAX_PORT_OF_16_BITS or OFPP_MAX <= self.in_port <= 0xFFFFFFFF):
+        if not (0 <= self.in_port < _MAX_PORT_OF_16_BITS or OFPP_MAX <= self.in_port <= OFPP_ANY):
             raise InvalidValueError(f"resubmit: port {self.in_port} has no 16-bit form; ports are 0 to 65279")
 
 
@@ -155,7 +159,7 @@ class Nat:
     address_max: IPv4Address | IPv6Address | None = None
     port_min: int | None = None
     port_max: int | None = None
-    flags: NatFlags = NatFlags(0)
+    flags: NatFlags = NO_NAT_FLAGS
 
     def __post_init__(self) -> None:
         low, high = self.address_min, self.address_max
@@ -170,16 +174,18 @@ class Nat:
         if self.port_max is not None and (self.port_min is None or self.port_max < self.port_min):
             raise InvalidValueError(f"nat: {self.port_min}-{self.port_max} is not a range of ports")
         for name, port in (("port_min", self.port_min), ("port_max", self.port_max)):
-            if port is not None and not 0 < port <= 0xFFFF:
-                raise InvalidValueError(f"nat: {name} = {port} is not 1 to 65535")
+            if port is not None:
+                require_bits("nat", name, port, 16)
+            if port == 0:
+                raise InvalidValueError(f"nat: {name} is 0; leave it out to keep the port")
 
 
 @dataclass(frozen=True, slots=True)
 class Conntrack:
     """Send the packet through the connection tracker, in `zone`, and a copy of it on to `table`.
 
-    `actions` (SetField on ct_mark and ct_label, Nat) run within the tracker and, but for a Nat that restores, need `commit`;
-    so does `force`, which ends a connection that runs the other way.
+    `actions` (SetField on ct_mark and ct_label, Nat) run within the tracker and, but for a Nat that restores, need
+    `commit`; so does `force`, which ends a connection that runs the other way.
     """
 
     zone: int
@@ -206,7 +212,7 @@ class ConntrackClear:
 
 @dataclass(frozen=True, slots=True)
 class LearnMatch:
-    """A learned flow's condition: bits of `field` equal to a number, or to bits of another field of the packet at hand."""
+    """A learned flow's condition: bits of `field` equal to a number, or to bits of a field of the packet at hand."""
 
     field: Field
     source: int | Field
@@ -220,7 +226,7 @@ class LearnMatch:
 
     @property
     def width(self) -> int:
-        """The number of bits concerned, by default the whole field from `offset` up."""
+        """Return the number of bits concerned, by default the whole field from `offset` up."""
         return self.field.bits - self.offset if self.n_bits is None else self.n_bits
 
 
@@ -240,7 +246,7 @@ class LearnLoad:
 
     @property
     def width(self) -> int:
-        """The number of bits concerned, by default the whole field from `offset` up."""
+        """Return the number of bits concerned, by default the whole field from `offset` up."""
         return self.field.bits - self.offset if self.n_bits is None else self.n_bits
 
 
@@ -258,7 +264,7 @@ class LearnOutput:
 
     @property
     def width(self) -> int:
-        """The number of bits that are read."""
+        """Return the number of bits that are read."""
         return self.source.bits - self.source_offset if self.n_bits is None else self.n_bits
 
 
@@ -283,12 +289,12 @@ class Learn:
     table: TableId
     priority: int
     specs: tuple[LearnSpec, ...]
-    cookie: Cookie = Cookie(0)
+    cookie: Cookie = NO_COOKIE
     idle_timeout: int = 0
     hard_timeout: int = 0
     fin_idle_timeout: int = 0
     fin_hard_timeout: int = 0
-    flags: LearnFlags = LearnFlags(0)
+    flags: LearnFlags = NO_LEARN_FLAGS
 
     def __post_init__(self) -> None:
         require_table("learn", self.table)
@@ -299,7 +305,7 @@ class Learn:
 
 @dataclass(frozen=True, slots=True)
 class UnknownAction:
-    """An action (or an instruction other than apply-actions) of the switch that this room has no value for, as its bytes."""
+    """An action, or an instruction other than apply-actions, that this room has no value for, as its bytes."""
 
     data: bytes
 

@@ -1,7 +1,7 @@
 """Numbers of OpenFlow 1.5.1 and of the Nicira and Netronome extensions, by the names of their documents.
 
-OpenFlow's sections are those of the OpenFlow Switch Specification 1.5.1; the extensions are described in ovs-actions(7),
-ovs-fields(7) and Open vSwitch's include/openflow/nicira-ext.h.
+OpenFlow's sections are those of the OpenFlow Switch Specification 1.5.1; the extensions are described in
+ovs-actions(7), ovs-fields(7) and Open vSwitch's include/openflow/nicira-ext.h.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ GroupId = NewType("GroupId", int)
 
 Cookie = NewType("Cookie", int)
 """A flow's opaque 64-bit mark; all ones is reserved (section 6.4)."""
+
+NO_COOKIE: Final = Cookie(0)
 
 VERSION: Final = 6
 """OpenFlow 1.5 in a message's header (section 7.1.1)."""
@@ -115,6 +117,9 @@ class FlowModFlags(IntFlag):
     RESET_COUNTS = 4
     NO_PACKET_COUNTS = 8
     NO_BYTE_COUNTS = 16
+
+
+NO_FLOW_FLAGS: Final = FlowModFlags(0)
 
 
 class GroupModCommand(IntEnum):
@@ -269,6 +274,9 @@ class NatFlags(IntFlag):
     RANDOM = 16
 
 
+NO_NAT_FLAGS: Final = NatFlags(0)
+
+
 class NatRange(IntFlag):
     """Which of its optional parts a nat() action carries, in this order (nicira-ext.h)."""
 
@@ -286,6 +294,8 @@ class LearnFlags(IntFlag):
     SEND_FLOW_REM = 1
     DELETE_LEARNED = 2
 
+
+NO_LEARN_FLAGS: Final = LearnFlags(0)
 
 NO_RECIRCULATION: Final = 0xFF
 """The table of a ct() that ends there (nicira-ext.h, NX_CT_RECIRC_NONE)."""

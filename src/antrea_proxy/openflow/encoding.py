@@ -1,4 +1,4 @@
-"""The reference encoder: one message to its bytes, by the book. batch_encoding.py makes thousands from what this one writes."""
+"""The reference encoder: one message to its bytes, by the book."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ __all__ = ["encode", "encode_actions", "encode_buckets", "encode_match", "match_
 
 
 def encode(message: Message, *, xid: int = 0) -> bytes:
-    """The bytes of `message`, with the transaction id `xid` (of a BundleAdd: also of the message within).
+    """Return the bytes of `message`, with the transaction id `xid` (of a BundleAdd: also of the message within).
 
-    Raises InvalidValueError for a number that does not fit its place, naming the message and the place, and for a message of more
-    than 65,535 bytes.
+    Raises InvalidValueError for a number that does not fit its place, naming the message and the place, and for a
+    message of more than 65,535 bytes.
     """
     require_bits(type(message).__name__, "xid", xid, 32)
     if isinstance(message, messages.UnknownMessage):

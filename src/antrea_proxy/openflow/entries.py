@@ -1,6 +1,7 @@
-"""What the switch lists: flows, groups, ports, counters. The parts of a flow or group are decoded when they are asked for.
+"""What the switch lists: flows, groups, ports, counters.
 
-A dump of 100,000 flows is split into entries at once; comparing raw bytes is all that a resynchronisation needs of most.
+The parts of a flow or group are decoded when they are asked for: a dump of 100,000 flows is split into entries at once,
+and of most of them nobody needs more than their bytes, to compare.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from antrea_proxy.openflow.constants import (
     PortState,
     TableId,
 )
-from antrea_proxy.openflow.errors import DecodeError
 from antrea_proxy.openflow.groups import Bucket, SelectionMethod
 from antrea_proxy.openflow.match import Match
 from antrea_proxy.openflow.match_decoding import decode_conditions
@@ -42,7 +42,7 @@ class FlowStats(NamedTuple):
 
 
 def decode_stats(data: bytes) -> FlowStats:
-    """The counters whose OXS fields, without header and padding, are `data`.
+    """Return the counters whose OXS fields, without header and padding, are `data`.
 
     Raises DecodeError for bytes that are no such fields.
     """
@@ -88,12 +88,12 @@ class FlowDesc(NamedTuple):
 
     @property
     def match(self) -> Match:
-        """What it matches. Raises DecodeError."""
+        """Return what it matches. Raises DecodeError."""
         return decode_conditions(self.match_bytes)
 
     @property
     def actions(self) -> tuple[Action, ...]:
-        """What it does. Raises DecodeError."""
+        """Return what it does. Raises DecodeError."""
         return decode_instructions(self.instruction_bytes)
 
     @property
@@ -154,15 +154,3 @@ class PortDesc:
     hardware_address: bytes
     config: PortConfig
     state: PortState
-
-
-__all__ = [
-    "Counters",
-    "DecodeError",
-    "FlowDesc",
-    "FlowStats",
-    "GroupDesc",
-    "GroupStats",
-    "PortDesc",
-    "decode_stats",
-]

@@ -72,7 +72,7 @@ class Field:
 
     @property
     def all_ones(self) -> int:
-        """The mask that makes a match exact."""
+        """Return the mask that makes a match exact."""
         return (1 << self.bits) - 1
 
     def text(self, value: int) -> str:

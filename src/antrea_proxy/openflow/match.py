@@ -40,8 +40,8 @@ class Match:
     Two matches with the same conditions in any order are equal. Registers are held as the 32-bit ones: a condition on
     xxreg3 becomes conditions on reg12 to reg15.
 
-    Raises InvalidValueError for a value that does not fit its field or has bits outside its mask, a mask on a field that takes
-    none (or of no bits), a field given twice, and a field whose prerequisite (ovs-fields(7)) is not matched.
+    Raises InvalidValueError for a value that does not fit its field or has bits outside its mask, a mask on a field
+    that takes none (or of no bits), a field given twice, and a field whose prerequisite (ovs-fields(7)) is not matched.
     """
 
     conditions: tuple[Condition, ...]
@@ -65,7 +65,7 @@ class Match:
         return len(self.conditions)
 
     def get(self, field: Field) -> Condition | None:
-        """The condition on `field`, or None. A wide register has none of its own: ask for its 32-bit parts."""
+        """Return the condition on `field`, or None. A wide register has none of its own: ask for its 32-bit parts."""
         return next((condition for condition in self.conditions if condition.field == field), None)
 
     def __str__(self) -> str:
@@ -89,7 +89,7 @@ def _condition(field: Field, value: int, mask: int | None) -> Condition:
 
 
 def _split(condition: Condition) -> Iterator[Condition]:
-    """A condition on a wide register as conditions on its parts, most significant first."""
+    """Return a condition on a wide register as conditions on its parts, most significant first."""
     parts = _WIDE_REGISTERS.get(condition.field)
     if parts is None:
         yield condition
@@ -111,3 +111,7 @@ def _require_prerequisite(field: Field, found: dict[Field, Condition]) -> None:
         wanted = " or ".join(needed.field.text(value) for value in sorted(needed.values))
         given = "is not matched" if condition is None else f"is {needed.field.text(condition.value)}"
         raise InvalidValueError(f"match: {field} needs {needed.field} to be {wanted}, but it {given}")
+
+
+ANY_PACKET: Final = Match()
+"""The match without conditions."""

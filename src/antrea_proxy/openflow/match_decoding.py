@@ -29,7 +29,7 @@ class FieldHeader(NamedTuple):
 
 
 def read_field_header(data: bytes, offset: int, *, with_value: bool) -> FieldHeader:
-    """The OXM header at `offset`; a field that this room does not know gets a Field of its own, named by its numbers.
+    """Return the OXM header at `offset`; a field that this room does not know gets a Field named by its numbers.
 
     Raises DecodeError for bytes that end before, or a length that the field cannot have.
     """
@@ -57,7 +57,7 @@ def _unknown_field(oxm_class: int, number: int, experimenter: int | None, length
 
 
 def read_condition(data: bytes, offset: int) -> tuple[Field, int, int | None, int]:
-    """The condition at `offset`: its field, value, mask, and the offset after it.
+    """Return the condition at `offset`: its field, value, mask, and the offset after it.
 
     Raises DecodeError as read_field_header does.
     """
@@ -71,7 +71,7 @@ def read_condition(data: bytes, offset: int) -> tuple[Field, int, int | None, in
 
 
 def decode_conditions(data: bytes) -> Match:
-    """The match whose conditions, without header and padding, are `data`.
+    """Return the match whose conditions, without header and padding, are `data`.
 
     Raises DecodeError for bytes that are no conditions or contradict each other.
     """
@@ -88,7 +88,9 @@ def decode_conditions(data: bytes) -> Match:
 
 
 def split_match(data: bytes, offset: int) -> tuple[bytes, int]:
-    """The conditions of the match at `offset`, without the switch's default packet_type, and the offset after its padding.
+    """Return the conditions of the match at `offset`, and the offset after its padding.
+
+    The packet_type that the switch puts before conditions that say nothing of Ethernet is left out.
 
     Raises DecodeError for another type of match, and for bytes that end before.
     """

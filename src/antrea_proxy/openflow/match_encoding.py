@@ -1,7 +1,7 @@
 """Matches to bytes (OpenFlow 1.5.1 section 7.2.3).
 
-A match is written in the form in which Open vSwitch writes it back (lib/nx-match.c, nx_put_raw): its order of fields, and
-registers in pairs.
+A match is written in the form in which Open vSwitch writes it back (lib/nx-match.c, nx_put_raw): its order of fields,
+and registers in pairs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from antrea_proxy.openflow.packing import padded
 
 
 def field_header(field: Field, *, masked: bool = False, with_value: bool = True) -> bytes:
-    """The OXM header of `field`; its length is that of the value alone where no value follows (section 7.2.3.2)."""
+    """Return the OXM header of `field`; where no value follows, its length is that of a value (section 7.2.3.2)."""
     length = field.length * (2 if masked and with_value else 1)
     if field.experimenter is not None:
         length += 4
@@ -25,18 +25,19 @@ def field_header(field: Field, *, masked: bool = False, with_value: bool = True)
 
 
 def nicira_header(field: Field) -> bytes:
-    """The header by which learn() and output to a register name a field (nicira-ext.h)."""
+    """Return the header by which learn() and output to a register name a field (nicira-ext.h)."""
     oxm_class, number = field.nicira_header or (field.oxm_class, field.number)
     return struct.pack("!HBB", oxm_class, number << 1, field.length)
 
 
 def condition_bytes(field: Field, value: int, mask: int | None) -> bytes:
+    """Return one OXM field with its value, and its mask if it has one."""
     encoded = field_header(field, masked=mask is not None) + value.to_bytes(field.length, "big")
     return encoded if mask is None else encoded + mask.to_bytes(field.length, "big")
 
 
 def match_bytes(match: Match) -> bytes:
-    """The conditions of `match` without the header and padding: equal to FlowDesc.match_bytes of a flow that has it."""
+    """Return the conditions of `match` without header and padding: FlowDesc.match_bytes of a flow that has it."""
     written: list[bytes] = []
     registers: dict[Field, Condition] = {}
     for condition in match:

@@ -15,6 +15,8 @@ from antrea_proxy.openflow.constants import (
     ALL_TABLES,
     ANY_GROUP,
     BUCKET_ALL,
+    NO_COOKIE,
+    NO_FLOW_FLAGS,
     OFPP_ANY,
     OFPP_CONTROLLER,
     BundleControlType,
@@ -32,7 +34,7 @@ from antrea_proxy.openflow.constants import (
 )
 from antrea_proxy.openflow.entries import FlowDesc, GroupDesc, GroupStats, PortDesc
 from antrea_proxy.openflow.groups import Bucket, SelectionMethod
-from antrea_proxy.openflow.match import Match
+from antrea_proxy.openflow.match import ANY_PACKET, Match
 
 __all__ = [
     "AggregateStatsReply",
@@ -126,7 +128,7 @@ class FeaturesReply:
 class SetConfig:
     """How fragments are treated, and how many bytes of a packet go to the controller.
 
-    A connection to Open vSwitch's management socket gets packet-in and flow-removed messages only once miss_send_len is not 0.
+    Over Open vSwitch's management socket packet-in and flow-removed messages come only once miss_send_len is not 0.
     """
 
     miss_send_len: int
@@ -164,13 +166,13 @@ class FlowMod:
     command: FlowModCommand = FlowModCommand.ADD
     table: TableId
     priority: int = 0
-    match: Match = Match()
+    match: Match = ANY_PACKET
     actions: tuple[Action, ...] = ()
-    cookie: Cookie = Cookie(0)
+    cookie: Cookie = NO_COOKIE
     cookie_mask: int = 0
     idle_timeout: int = 0
     hard_timeout: int = 0
-    flags: FlowModFlags = FlowModFlags(0)
+    flags: FlowModFlags = NO_FLOW_FLAGS
     importance: int = 0
     out_port: int = OFPP_ANY
     out_group: GroupId = ANY_GROUP
@@ -231,8 +233,8 @@ class FlowDescRequest:
     """Asks for flows: those that `match` covers, narrowed by table, output and the bits of `cookie_mask`."""
 
     table: TableId = ALL_TABLES
-    match: Match = Match()
-    cookie: Cookie = Cookie(0)
+    match: Match = ANY_PACKET
+    cookie: Cookie = NO_COOKIE
     cookie_mask: int = 0
     out_port: int = OFPP_ANY
     out_group: GroupId = ANY_GROUP
@@ -251,8 +253,8 @@ class AggregateStatsRequest:
     """Asks for the sums over the flows that a FlowDescRequest with the same values would give."""
 
     table: TableId = ALL_TABLES
-    match: Match = Match()
-    cookie: Cookie = Cookie(0)
+    match: Match = ANY_PACKET
+    cookie: Cookie = NO_COOKIE
     cookie_mask: int = 0
     out_port: int = OFPP_ANY
     out_group: GroupId = ANY_GROUP
@@ -335,7 +337,8 @@ class ConntrackTuple:
 class ConntrackFlush:
     """Forget connections of `zone` (None: of every zone): NXT_CT_FLUSH, since Open vSwitch 3.1.
 
-    `ip_proto` 0 means any; ports need one. It cannot be part of a bundle, and one pass over very many entries may miss some.
+    `ip_proto` 0 means any; ports need one. It cannot be part of a bundle, and one pass over very many entries may miss
+    some.
     """
 
     ip_proto: int = 0

@@ -22,5 +22,5 @@ def pack(owner: object, layout: str, **values: int) -> bytes:
 
 
 def padded(data: bytes) -> bytes:
-    """`data` with zeros up to a multiple of 8 bytes."""
+    """Return `data` with zeros up to a multiple of 8 bytes."""
     return data + bytes(-len(data) % 8)

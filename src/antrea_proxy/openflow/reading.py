@@ -12,7 +12,7 @@ _PROPERTY_HEADER: Final = 4
 
 
 def unpack(what: str, layout: struct.Struct, data: bytes, offset: int = 0) -> tuple[int, ...]:
-    """The numbers of `layout` at `offset`.
+    """Return the numbers of `layout` at `offset`.
 
     Raises DecodeError, naming `what`, if `data` ends before.
     """
@@ -22,7 +22,7 @@ def unpack(what: str, layout: struct.Struct, data: bytes, offset: int = 0) -> tu
 
 
 def take(what: str, data: bytes, offset: int, length: int) -> bytes:
-    """The `length` bytes at `offset`.
+    """Return the `length` bytes at `offset`.
 
     Raises DecodeError, naming `what`, if `data` ends before.
     """
