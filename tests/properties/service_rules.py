@@ -1,0 +1,87 @@
+"""The rules of the Service API in plain Python, written from its documents: an oracle that shares no code with the core.
+
+Objects are plain dictionaries as the API writes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What happens to a new connection: the endpoints it may reach, or whether it is refused or dropped without one."""
+
+    endpoints: frozenset[tuple[str, int]]
+    without: str = ""
+
+
+def answers(services: list[Json], slices: list[Json], node: str) -> dict[tuple[str, str, int], Answer]:
+    """Say for every (address, protocol, port) that a Pod may ask for what the rules promise."""
+    result: dict[tuple[str, str, int], Answer] = {}
+    for service in sorted(services, key=lambda item: (item["metadata"]["creationTimestamp"], _name(item))):
+        spec = service["spec"]
+        labels = service["metadata"].get("labels", {})
+        if spec.get("type") == "ExternalName" or spec.get("clusterIP", "") in {"", "None"}:
+            continue
+        if "service.kubernetes.io/headless" in labels or "service.kubernetes.io/service-proxy-name" in labels:
+            continue
+        for address in spec["clusterIPs"]:
+            for port in spec["ports"]:
+                key = (address, port["protocol"], port["port"])
+                if 0 < port["port"] < 65536 and key not in result:
+                    result[key] = _answer(service, port, address, slices, node)
+    return result
+
+
+def _answer(service: Json, port: Json, address: str, slices: list[Json], node: str) -> Answer:
+    best: dict[tuple[str, int], dict[str, bool]] = {}
+    for item in slices:
+        if item["metadata"]["labels"]["kubernetes.io/service-name"] != service["metadata"]["name"]:
+            continue
+        if item["metadata"]["namespace"] != service["metadata"]["namespace"]:
+            continue
+        if item["addressType"] != f"IPv{ip_address(address).version}":
+            continue
+        numbers = [p["port"] for p in item["ports"] if (p["name"], p["protocol"]) == (port["name"], port["protocol"])]
+        if not numbers:
+            continue
+        for endpoint in item["endpoints"]:
+            key = (endpoint["addresses"][0], numbers[0])
+            conditions = endpoint["conditions"]
+            facts = {
+                "ready": conditions.get("ready") is not False,
+                "serving": conditions.get("serving") is not False,
+                "terminating": bool(conditions.get("terminating")),
+                "local": endpoint.get("nodeName") == node,
+            }
+            if key == (address, port["port"]):
+                continue
+            if key not in best or _rank(facts) < _rank(best[key]):
+                best[key] = facts
+    everywhere = _usable(best)
+    if service["spec"].get("internalTrafficPolicy") != "Local":
+        return Answer(everywhere, "" if everywhere else "refused")
+    here = _usable({key: facts for key, facts in best.items() if facts["local"]})
+    if here:
+        return Answer(here)
+    return Answer(frozenset(), "dropped" if everywhere else "refused")
+
+
+def _usable(endpoints: dict[tuple[str, int], dict[str, bool]]) -> frozenset[tuple[str, int]]:
+    ready = {key for key, facts in endpoints.items() if facts["ready"]}
+    if ready:
+        return frozenset(ready)
+    return frozenset(key for key, facts in endpoints.items() if facts["serving"] and facts["terminating"])
+
+
+def _rank(facts: dict[str, bool]) -> int:
+    return 0 if facts["ready"] else 1 if facts["serving"] else 2
+
+
+def _name(item: Json) -> tuple[str, str]:
+    return item["metadata"]["namespace"], item["metadata"]["name"]
