@@ -31,7 +31,7 @@ def answer_of(load_balancer: LoadBalancer) -> Answer:
 
 def decided(cluster: ClusterState, names: set[NamespacedName]) -> dict[tuple[str, str, int], Answer]:
     return {
-        (item.port.address, item.port.protocol.name, item.port.port): answer_of(item)
+        (str(item.port.address), item.port.protocol.name, item.port.port): answer_of(item)
         for item in desired_load_balancers(cluster, names, node_name=NODE)
     }
 

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntFlag
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final, Generic, TypeVar
 
 import numpy as np
@@ -68,12 +69,10 @@ class Interner(Generic[Value]):
         """The value's number, or NOTHING for one that was never interned."""
         return self._numbers.get(value, NOTHING)
 
-    def value(self, number: int) -> Value | None:
-        """The value behind a number; None for NOTHING."""
-        return None if number == NOTHING else self._values[number]
-
-    def __len__(self) -> int:
-        return len(self._values)
+    @property
+    def values(self) -> Sequence[Value]:
+        """The values by their numbers; it grows, and never changes otherwise."""
+        return self._values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,14 +129,12 @@ def slice_endpoints(
     return result
 
 
-def addresses_of(texts: Iterable[str]) -> NDArray[np.void]:
-    """Pack addresses of either family, which must be well-formed, into an address column."""
+def address_column(addresses: Iterable[IPv4Address | IPv6Address]) -> NDArray[np.void]:
+    """Pack addresses of either family into an address column."""
     return np.frombuffer(
         b"".join(
-            socket.inet_pton(socket.AF_INET6, text)
-            if ":" in text
-            else _IPV4_MAPPED + socket.inet_pton(socket.AF_INET, text)
-            for text in texts
+            address.packed if address.version == 6 else _IPV4_MAPPED + address.packed  # noqa: PLR2004 - IPv6
+            for address in addresses
         ),
         ADDRESS,
     )

@@ -74,7 +74,9 @@ def _flows(layout: Layout) -> Iterator[FlowEntry]:
 
 def _classifier(layout: Layout) -> Iterator[FlowEntry]:
     """From the gateway and the tunnel every address is welcome; a Pod's flows are its own."""
-    yield flow(OWNER, Table.CLASSIFIER, 200, Match((fields.IN_PORT, GATEWAY_PORT), ARP), [Resubmit(Table.NEIGHBOURS.id)])
+    yield flow(
+        OWNER, Table.CLASSIFIER, 200, Match((fields.IN_PORT, GATEWAY_PORT), ARP), [Resubmit(Table.NEIGHBOURS.id)]
+    )
     for kind in (NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT):
         match = Match((fields.IN_PORT, GATEWAY_PORT), IPV6, ICMPV6, (fields.ICMPV6_TYPE, kind))
         yield flow(OWNER, Table.CLASSIFIER, 200, match, [Resubmit(Table.NEIGHBOURS.id)])

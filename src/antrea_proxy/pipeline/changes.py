@@ -7,8 +7,8 @@ name). A flow that replaces another under the same key is no deletion.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from antrea_proxy.openflow.constants import (
     ALL_TABLES,
@@ -20,7 +20,7 @@ from antrea_proxy.openflow.constants import (
 )
 from antrea_proxy.openflow.encoding import encode
 from antrea_proxy.openflow.messages import FlowMod, GroupMod
-from antrea_proxy.pipeline.units import EMPTY, Owner, Unit
+from antrea_proxy.pipeline.units import EMPTY, Owner, OwnerKind, Unit
 
 BUNDLE_MESSAGES: Final = 500
 """How many messages a bundle aims at: committing more at once would stop forwarding for over 10 ms."""
@@ -28,32 +28,38 @@ BUNDLE_MESSAGES: Final = 500
 _EXACT: Final = 0xFFFFFFFFFFFFFFFF
 
 
+SWEEP: Final = Owner(OwnerKind.BASE, "what does not belong")
+"""Stands in a Part for the owner that is not known any more."""
+
+
+class Part(NamedTuple):
+    """The messages of one owner within a step."""
+
+    owner: Owner
+    messages: list[bytes]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """Messages that take effect together, and the owners that they serve."""
+    """Messages that take effect together: whole parts, never split."""
 
-    messages: tuple[bytes, ...]
-    owners: tuple[Owner, ...]
+    parts: tuple[Part, ...]
 
-
-@dataclass(slots=True)
-class _Batch:
-    messages: list[bytes] = field(default_factory=list)
-    owners: list[Owner] = field(default_factory=list)
-
-    def step(self) -> Step:
-        return Step(messages=tuple(self.messages), owners=tuple(self.owners))
+    @property
+    def messages(self) -> list[bytes]:
+        """The messages of all parts, in order."""
+        return [message for part in self.parts for message in part.messages]
 
 
 def difference(installed: Mapping[Owner, Unit], desired: Mapping[Owner, Unit]) -> list[Step]:
     """The steps that take the owners in `desired` from their installed units to the desired ones."""
     additions = [
-        (owner, messages)
+        Part(owner, messages)
         for owner, unit in desired.items()
         if (messages := _additions(installed.get(owner, EMPTY), unit))
     ]
     deletions = [
-        (owner, messages)
+        Part(owner, messages)
         for owner, unit in desired.items()
         if (messages := _deletions(installed.get(owner, EMPTY), unit))
     ]
@@ -67,7 +73,7 @@ def resynchronisation(
     present_flows: Collection[Cookie], present_groups: Mapping[GroupId, bytes], desired: Mapping[Owner, Unit]
 ) -> list[Step]:
     """The steps that take a switch with these flows (of ours) and groups (by content) to the desired units."""
-    additions: list[tuple[Owner, list[bytes]]] = []
+    additions: list[Part] = []
     wanted_flows: set[Cookie] = set()
     wanted_groups: set[GroupId] = set()
     for owner, unit in desired.items():
@@ -78,10 +84,10 @@ def resynchronisation(
         wanted_flows.update(entry.cookie for entry in unit.flows)
         wanted_groups.update(group.group_id for group in unit.groups)
         if messages:
-            additions.append((owner, messages))
+            additions.append(Part(owner, messages))
     stale = [_delete_flow(cookie) for cookie in present_flows if cookie not in wanted_flows]
     stale += [_delete_group(number) for number in present_groups if number not in wanted_groups]
-    return [*_bundled(additions), *_bundled([(None, [message]) for message in stale])]
+    return [*_bundled(additions), *_bundled([Part(SWEEP, [message]) for message in stale])]
 
 
 def group_content(message: bytes) -> bytes:
@@ -102,9 +108,7 @@ def _deletions(before: Unit, after: Unit) -> list[bytes]:
     kept_flows = {entry.key for entry in after.flows}
     kept_groups = {group.group_id for group in after.groups}
     messages = [_delete_flow(entry.cookie) for entry in before.flows if entry.key not in kept_flows]
-    return messages + [
-        _delete_group(group.group_id) for group in before.groups if group.group_id not in kept_groups
-    ]
+    return messages + [_delete_group(group.group_id) for group in before.groups if group.group_id not in kept_groups]
 
 
 def _delete_flow(cookie: Cookie) -> bytes:
@@ -115,15 +119,15 @@ def _delete_group(number: GroupId) -> bytes:
     return encode(GroupMod(command=GroupModCommand.DELETE, type=GroupType.SELECT, group_id=number, buckets=()))
 
 
-def _bundled(parts: Sequence[tuple[Owner | None, list[bytes]]]) -> Iterator[Step]:
-    """Gather the messages of whole owners into steps of about BUNDLE_MESSAGES."""
-    batch = _Batch()
-    for owner, messages in parts:
-        if batch.messages and len(batch.messages) + len(messages) > BUNDLE_MESSAGES:
-            yield batch.step()
-            batch = _Batch()
-        batch.messages += messages
-        if owner is not None:
-            batch.owners.append(owner)
-    if batch.messages:
-        yield batch.step()
+def _bundled(parts: Sequence[Part]) -> Iterator[Step]:
+    """Gather whole parts into steps of about BUNDLE_MESSAGES."""
+    gathered: list[Part] = []
+    count = 0
+    for part in parts:
+        if gathered and count + len(part.messages) > BUNDLE_MESSAGES:
+            yield Step(parts=tuple(gathered))
+            gathered, count = [], 0
+        gathered.append(part)
+        count += len(part.messages)
+    if gathered:
+        yield Step(parts=tuple(gathered))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 
 from antrea_proxy.network.values import Gateway, Peer, Via
@@ -14,7 +15,7 @@ from antrea_proxy.pipeline.layout import GATEWAY_PORT, TUNNEL_PORT, VIRTUAL_MAC,
 from antrea_proxy.pipeline.pod_flows import link_local, neighbour_discovery
 from antrea_proxy.pipeline.registers import OUTPUT_PORT
 from antrea_proxy.pipeline.tables import Table
-from antrea_proxy.pipeline.units import FlowEntry, Owner, OwnerKind, Unit, flow
+from antrea_proxy.pipeline.units import CACHED_UNITS, FlowEntry, Owner, OwnerKind, Unit, flow
 
 
 def gateway_owner(gateway: Gateway) -> Owner:
@@ -39,6 +40,7 @@ def compile_gateway(gateway: Gateway) -> Unit:
     return Unit(flows=tuple(flows))
 
 
+@lru_cache(maxsize=CACHED_UNITS)
 def compile_peer(peer: Peer, layout: Layout) -> Unit:
     """What goes to a peer's Pods by tunnel; by route it leaves through the gateway like all else."""
     return Unit(flows=tuple(_tunnelled(peer, layout)) if peer.via is Via.TUNNEL else ())
@@ -58,8 +60,6 @@ def _tunnelled(peer: Peer, layout: Layout) -> Iterator[FlowEntry]:
         Resubmit(Table.INGRESS_POLICY.id),
     ]
     for cidr in peer.pod_cidrs:
-        family, destination = (
-            (IPV4, fields.IPV4_DST) if isinstance(cidr, IPv4Network) else (IPV6, fields.IPV6_DST)
-        )
+        family, destination = (IPV4, fields.IPV4_DST) if isinstance(cidr, IPv4Network) else (IPV6, fields.IPV6_DST)
         match = Match(family, (destination, int(cidr.network_address), int(cidr.netmask)))
         yield flow(peer_owner(peer.name), Table.L3_FORWARDING, 100, match, actions)

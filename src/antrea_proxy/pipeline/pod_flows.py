@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
@@ -22,7 +23,7 @@ from antrea_proxy.pipeline.base_flows import (
 from antrea_proxy.pipeline.layout import HAIRPIN_IPV4, HAIRPIN_IPV6, Layout, mac_number
 from antrea_proxy.pipeline.registers import OUTPUT_PORT, Source
 from antrea_proxy.pipeline.tables import Table
-from antrea_proxy.pipeline.units import FlowEntry, Owner, OwnerKind, Unit, flow
+from antrea_proxy.pipeline.units import CACHED_UNITS, FlowEntry, Owner, OwnerKind, Unit, flow
 
 _LINK_LOCAL: Final = int(IPv6Address("fe80::"))
 
@@ -32,6 +33,7 @@ def pod_owner(pod: PodInterface) -> Owner:
     return Owner(OwnerKind.POD, f"{pod.namespace}/{pod.name}/{pod.container_id}/{pod.interface}")
 
 
+@lru_cache(maxsize=CACHED_UNITS)
 def compile_pod(pod: PodInterface, layout: Layout) -> Unit:
     """The flows that join a Pod to the switch."""
     owner = pod_owner(pod)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 import numpy as np
@@ -27,7 +27,7 @@ from antrea_proxy.pipeline.group_ids import GroupIds
 from antrea_proxy.pipeline.layout import REFUSE_MAC, REFUSE_PORT
 from antrea_proxy.pipeline.registers import CONNTRACK_ZONE, SERVICE_MARK
 from antrea_proxy.pipeline.tables import Table
-from antrea_proxy.pipeline.units import FlowEntry, GroupEntry, Owner, OwnerKind, Unit, flow, sealed
+from antrea_proxy.pipeline.units import FlowEntry, GroupEntry, Owner, OwnerKind, Unit, sealed
 from antrea_proxy.proxy.load_balancers import LoadBalancerName, LoadBalancers, Outcome
 
 PORT_PRIORITY: Final = 200
@@ -41,6 +41,9 @@ _L4_DESTINATION: Final = {
     fields.IP_PROTO_UDP: fields.UDP_DST,
     fields.IP_PROTO_SCTP: fields.SCTP_DST,
 }
+
+_SIZE: Final = {4: 4, 6: 16}
+"""Bytes of an address, by family."""
 
 Column = NDArray[np.uint16] | NDArray[np.uint32] | NDArray[np.uint8]
 
@@ -64,9 +67,8 @@ def compile_services(load_balancers: LoadBalancers, ids: GroupIds[LoadBalancerNa
     """The flows and groups of each Service asked for; an empty unit for one that is no longer balanced."""
     flows: dict[NamespacedName, list[FlowEntry]] = {name: [] for name in load_balancers.services}
     groups: dict[NamespacedName, list[GroupEntry]] = {name: [] for name in load_balancers.services}
-    for service, ports in load_balancers.services.items():
-        for address in ports.addresses:
-            flows[service].append(_unserved(service_owner(service), ip_address(address)))
+    for service, entry in _unserved(load_balancers):
+        flows[service].append(entry)
     for index, entry, group in _compile_ports(load_balancers, ids):
         service = load_balancers.ports[index].name.service
         flows[service].append(entry)
@@ -77,8 +79,20 @@ def compile_services(load_balancers: LoadBalancers, ids: GroupIds[LoadBalancerNa
     }
 
 
-def _unserved(owner: Owner, address: IPv4Address | IPv6Address) -> FlowEntry:
-    return flow(owner, Table.SERVICE_LB, ADDRESS_PRIORITY, Match(*_to(address.version, int(address))), REFUSE)
+def _unserved(load_balancers: LoadBalancers) -> Iterator[tuple[NamespacedName, FlowEntry]]:
+    """Refuse what no port of a Service's own address serves."""
+    for family in (4, 6):
+        addresses = [
+            (service, address)
+            for service, ports in load_balancers.services.items()
+            for address in ports.addresses
+            if address.version == family
+        ]
+        if addresses:
+            packed = np.frombuffer(b"".join(address.packed for _, address in addresses), np.uint8)
+            messages = _unserved_template(family).stamp({"address": _numbers(packed, family)})
+            for place, (service, _) in enumerate(addresses):
+                yield service, sealed(service_owner(service), messages[place].tobytes())
 
 
 def _compile_ports(
@@ -90,9 +104,7 @@ def _compile_ports(
         ports = [load_balancers.ports[row] for row in rows]
         columns: dict[str, Column] = {
             "port": np.array([port.port for port in ports], np.uint16),
-            "address": _numbers(
-                np.frombuffer(b"".join(ip_address(port.address).packed for port in ports), np.uint8), shape.family
-            ),
+            "address": _numbers(np.frombuffer(b"".join(port.address.packed for port in ports), np.uint8), shape.family),
         }
         group_ids: list[GroupId] = []
         group_messages: NDArray[np.uint8] | None = None
@@ -104,11 +116,13 @@ def _compile_ports(
         if shape.endpoints > 1:
             group_ids = [ids.of(LoadBalancerName(port.name, port.family)) for port in ports]
             columns["group"] = np.array(group_ids, np.uint32)
-            group_messages = _group_template(shape).stamp(columns)
-        flow_messages = _flow_template(shape).stamp(columns)
+            group_messages = _stamped(_group_template(shape), columns)
+        flow_messages = _stamped(_flow_template(shape), columns)
         for place, row in enumerate(rows):
             entry = sealed(service_owner(ports[place].name.service), flow_messages[place].tobytes())
-            group = GroupEntry(group_ids[place], group_messages[place].tobytes()) if group_messages is not None else None
+            group = (
+                GroupEntry(group_ids[place], group_messages[place].tobytes()) if group_messages is not None else None
+            )
             yield row, entry, group
 
 
@@ -122,11 +136,28 @@ def _shapes(load_balancers: LoadBalancers, counts: NDArray[np.int64]) -> Mapping
     return shapes
 
 
+def _stamped(template: Template, columns: Mapping[str, Column]) -> NDArray[np.uint8]:
+    return template.stamp({name: columns[name] for name in template.holes})
+
+
 def _numbers(packed: NDArray[np.uint8], family: int) -> Column:
     """Packed addresses as a column: numbers for IPv4, rows of sixteen bytes for IPv6."""
     if family == 4:  # noqa: PLR2004 - IPv4
         return np.ascontiguousarray(packed).reshape(-1).view(">u4").astype(np.uint32)
     return packed.reshape(-1, 16)
+
+
+@cache
+def _unserved_template(family: int) -> Template:
+    def build(*, address: int) -> FlowMod:
+        return FlowMod(
+            table=Table.SERVICE_LB.id,
+            priority=ADDRESS_PRIORITY,
+            match=Match(*_to(family, address)),
+            actions=REFUSE,
+        )
+
+    return Template.of(build, {"address": _SIZE[family]})
 
 
 @cache
@@ -143,7 +174,7 @@ def _flow_template(shape: Shape) -> Template:
             table=Table.SERVICE_LB.id, priority=PORT_PRIORITY, match=match, actions=_flow_actions(shape, holes)
         )
 
-    size = 4 if shape.family == 4 else 16  # noqa: PLR2004 - IPv4
+    size = _SIZE[shape.family]
     holes = {"address": size, "port": 2}
     if shape.endpoints == 1:
         holes |= {"address0": size, "port0": 2}
@@ -191,7 +222,7 @@ def _group_template(shape: Shape) -> Template:
             selection_method=SelectionMethod(name="dp_hash"),
         )
 
-    size = 4 if shape.family == 4 else 16  # noqa: PLR2004 - IPv4
+    size = _SIZE[shape.family]
     holes = {"group": 4}
     for place in range(shape.endpoints):
         holes |= {f"address{place}": size, f"port{place}": 2}

@@ -21,6 +21,9 @@ from antrea_proxy.pipeline.tables import Table
 COOKIE_MARK: Final = 0xA9
 """The top byte of every cookie of ours: a flow with another belongs to somebody else."""
 
+CACHED_UNITS: Final = 1 << 14
+"""How many units of Pods and of peers are kept, so that a change of one does not compile all others anew."""
+
 _DIGEST_BYTES: Final = 6
 _COOKIE = slice(8, 16)
 _TABLE = slice(24, 25)

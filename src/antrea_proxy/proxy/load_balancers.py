@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from antrea_proxy.kubernetes.cluster import ClusterState
-from antrea_proxy.kubernetes.columns import ADDRESS, Condition, SliceEndpoints, address_text, addresses_of
+from antrea_proxy.kubernetes.columns import ADDRESS, Condition, SliceEndpoints, address_column, address_text
 from antrea_proxy.kubernetes.names import NamespacedName, ServicePortName
 from antrea_proxy.proxy.endpoints import CANDIDATE, Candidates, Verdict, sort_and_judge
 from antrea_proxy.proxy.service_ports import Protocol, ServicePort, ServicePorts, TrafficPolicy, service_ports
@@ -144,7 +144,7 @@ def desired_load_balancers(
     ports = [port for item in services.values() for port in item.ports]
     candidates, sources = _gather(cluster, ports)
     own = np.empty(len(ports), _OWN)
-    own["address"] = addresses_of(port.address for port in ports)
+    own["address"] = address_column(port.address for port in ports)
     own["port"] = [port.port for port in ports]
     local_only = np.array([port.internal_traffic_policy is TrafficPolicy.LOCAL for port in ports], np.bool_)
     candidates = sort_and_judge(

@@ -13,6 +13,8 @@ from antrea_proxy.kubernetes.names import NamespacedName, ServicePortName
 from antrea_proxy.kubernetes.objects import Service
 from antrea_proxy.kubernetes.objects import ServicePort as ApiServicePort
 
+IPAddress = IPv4Address | IPv6Address
+
 HEADLESS_LABEL: Final = "service.kubernetes.io/headless"
 PROXY_NAME_LABEL: Final = "service.kubernetes.io/service-proxy-name"
 
@@ -39,7 +41,7 @@ class ServicePort:
     name: ServicePortName
     family: int
     protocol: Protocol
-    address: str
+    address: IPAddress
     port: int
     internal_traffic_policy: TrafficPolicy = TrafficPolicy.CLUSTER
 
@@ -49,7 +51,7 @@ class ServicePorts:
     """What one Service asks for: its ports, its own addresses, and what is wrong with it."""
 
     ports: tuple[ServicePort, ...] = ()
-    addresses: tuple[str, ...] = ()
+    addresses: tuple[IPAddress, ...] = ()
     problems: tuple[str, ...] = ()
 
 
@@ -80,7 +82,7 @@ def service_ports(
     if why_left_alone(service) is not None:
         return ServicePorts()
     name = service.metadata.namespaced_name
-    addresses: list[str] = []
+    addresses: list[IPAddress] = []
     ports: list[ServicePort] = []
     problems: list[str] = []
     policy = TrafficPolicy.LOCAL if service.spec.internal_traffic_policy == "Local" else TrafficPolicy.CLUSTER
@@ -89,10 +91,9 @@ def service_ports(
         if address is None:
             problems.append(f"Service {name}: spec.clusterIPs[{index}]: {text!r}: no IP address; it is not served")
             continue
-        canonical = str(address)
         owner = next(iter(cluster.claimants(text)), service).metadata.namespaced_name
         if owner == name:
-            addresses.append(canonical)
+            addresses.append(address)
         for place, port in enumerate(service.spec.ports):
             where = f"Service {name}: spec.ports[{place}]"
             problem = _port_problem(port, where, unsupported or {}) or _conflict(service, port, text, cluster, where)
@@ -105,7 +106,7 @@ def service_ports(
                     name=ServicePortName(name, port.name),
                     family=address.version,
                     protocol=Protocol[port.protocol],
-                    address=canonical,
+                    address=address,
                     port=port.port,
                     internal_traffic_policy=policy,
                 )
@@ -119,7 +120,7 @@ def _cluster_ips(service: Service) -> tuple[str, ...]:
     return () if "None" in listed else listed
 
 
-def _parse(text: str) -> IPv4Address | IPv6Address | None:
+def _parse(text: str) -> IPAddress | None:
     try:
         return ip_address(text)
     except ValueError:
