@@ -1,0 +1,141 @@
+"""The Node's network stack as the rest of the program uses it: what is desired is there when a call returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from antrea_proxy.host.changes import KernelChanges, diff
+from antrea_proxy.host.desired import PORTS_TABLE, TABLE, HostState
+from antrea_proxy.host.errors import HostError
+from antrea_proxy.host.nftables import Table
+from antrea_proxy.host.values import KernelState
+from antrea_proxy.network.values import REFUSAL_PORT
+
+_PASSES = 3
+"""Taking an address away can take others with it (secondary ones of its subnet), so a pass may need another."""
+
+
+class KernelEffect(Protocol):
+    """What `Netlink` offers of the Node's own stack."""
+
+    async def read(self, *, interfaces: frozenset[str], sysctls: frozenset[str]) -> KernelState:
+        """Return what is there."""
+
+    async def apply(self, changes: KernelChanges) -> None:
+        """Carry the changes out."""
+
+    async def link_names(self) -> frozenset[str]:
+        """Return the names of all links."""
+
+
+class NftEffect(Protocol):
+    """What `Nft` offers."""
+
+    async def write(self, table: Table) -> bool:
+        """Make the table hold this; say whether it had to change."""
+
+    async def remove(self, family: str, name: str) -> None:
+        """Remove a table."""
+
+    async def shield(self, family: str, table: str, interfaces: Iterable[str]) -> frozenset[str]:
+        """Drop what the kernel sees of interfaces; return the new ones."""
+
+    async def shielded(self, family: str, table: str) -> frozenset[str]:
+        """Return the interfaces that have a shield."""
+
+    async def unshield(self, family: str, table: str, interface: str) -> None:
+        """Undo it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repair:
+    """What differed and was mended; true where anything did."""
+
+    kernel: tuple[KernelChanges, ...]
+    table: bool
+    shielded_ports: frozenset[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.kernel) or self.table or bool(self.shielded_ports)
+
+
+class Host:
+    """What is ours on the Node. It is read back at every call, and only what differs is changed.
+
+    All methods raise HostError.
+    """
+
+    def __init__(self, kernel: KernelEffect, nft: NftEffect) -> None:
+        self._kernel = kernel
+        self._nft = nft
+
+    async def apply(self, desired: HostState) -> Repair:
+        """Make the Node hold `desired`, remove what else is ours, and say what had to change.
+
+        Every part is tried, also when another fails. Interfaces of the switch must be there (InterfaceMissing).
+        """
+        problems: list[HostError] = []
+        kernel: tuple[KernelChanges, ...] = ()
+        table = False
+        shielded: frozenset[str] = frozenset()
+        try:
+            table = await self._nft.write(desired.table)
+        except HostError as error:
+            problems.append(error)
+        try:
+            shielded = await self._shield(desired.shielded_ports)
+        except HostError as error:
+            problems.append(error)
+        try:
+            kernel = await self._apply_kernel(desired.kernel)
+        except HostError as error:
+            problems.append(error)
+        if len(problems) == 1:
+            raise problems[0]
+        if problems:
+            raise HostError("; ".join(map(str, problems))) from problems[0]
+        return Repair(kernel=kernel, table=table, shielded_ports=shielded)
+
+    async def shield_port(self, interface: str) -> None:
+        """Keep the kernel from taking in frames of a port that the userspace datapath reads; idempotent."""
+        await self._nft.shield(*PORTS_TABLE, (interface,))
+
+    async def unshield_port(self, interface: str) -> None:
+        """Undo `shield_port`; idempotent, also where the interface is gone."""
+        await self._nft.unshield(*PORTS_TABLE, interface)
+
+    async def cleanup(self, gateway: str) -> None:
+        """Remove everything of ours: tables, routes, neighbours, and the addresses of our interfaces.
+
+        The interfaces themselves are the switch's. Forwarding stays on, as others may have come to need it.
+        """
+        for table in (TABLE, PORTS_TABLE):
+            await self._nft.remove(*table)
+        observed = await self._kernel.read(interfaces=frozenset({gateway, REFUSAL_PORT}), sysctls=frozenset())
+        changes = diff(observed, KernelState())
+        if changes:
+            await self._kernel.apply(changes)
+
+    async def _shield(self, ports: frozenset[str]) -> frozenset[str]:
+        """Shield those that exist, as a Pod may be leaving at this moment, and forget those that are gone.
+
+        Shields of other interfaces stay: a Pod may be coming.
+        """
+        present = await self._kernel.link_names()
+        for gone in await self._nft.shielded(*PORTS_TABLE) - present:
+            await self._nft.unshield(*PORTS_TABLE, gone)
+        return await self._nft.shield(*PORTS_TABLE, ports & present)
+
+    async def _apply_kernel(self, desired: KernelState) -> tuple[KernelChanges, ...]:
+        interfaces = frozenset(link.name for link in desired.links)
+        sysctls = frozenset(item.key for item in desired.sysctls)
+        done: list[KernelChanges] = []
+        for _ in range(_PASSES):
+            changes = diff(await self._kernel.read(interfaces=interfaces, sysctls=sysctls), desired)
+            if not changes:
+                return tuple(done)
+            await self._kernel.apply(changes)
+            done.append(changes)
+        raise HostError(f"the Node's network stack does not stay as it is set: {done[-1]}")

@@ -1,0 +1,122 @@
+"""Runs nft; translates its errors. The only place that starts it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import Iterable
+from typing import Any
+
+from antrea_proxy.host.errors import NftError
+from antrea_proxy.host.nftables import Table, change, removal, replacement, shield, shielded_interface, unshield
+
+_ABSENT = "No such file or directory"
+_VOLATILE = frozenset({"handle", "bytes", "packets", "index"})
+"""What changes in a listing without anybody changing a rule."""
+
+
+class Nft:
+    """Our tables in the kernel, of the network namespace that the process runs in.
+
+    How a rule reads in a listing is nft's own affair. So what we wrote is read back once, and a listing that later
+    differs from that one has been changed by somebody else.
+    """
+
+    def __init__(self) -> None:
+        self._written: dict[str, tuple[Table, object]] = {}
+        self._lock = asyncio.Lock()
+
+    async def write(self, table: Table) -> bool:
+        """Make the table hold exactly this; say whether anything had to change.
+
+        Raises NftError.
+        """
+        async with self._lock:
+            before, listing = self._written.get(str(table), (None, None))
+            intact = before is not None and await self._listing(table.family, table.name) == listing
+            transaction = change(before, table) if before is not None and intact else replacement(table)
+            if not transaction:
+                return False
+            self._written.pop(str(table), None)
+            await self._run("-f", "-", text=transaction)
+            self._written[str(table)] = table, await self._listing(table.family, table.name)
+            return True
+
+    async def remove(self, family: str, name: str) -> None:
+        """Remove a table of ours; an absent one is no error.
+
+        Raises NftError.
+        """
+        async with self._lock:
+            self._written.pop(f"{family} {name}", None)
+            await self._run("-f", "-", text=removal(family, name))
+
+    async def shield(self, family: str, table: str, interfaces: Iterable[str]) -> frozenset[str]:
+        """Make the kernel drop what it sees of these interfaces; return those for which it did not yet.
+
+        Raises NftError, also when an interface is gone: then nothing has changed.
+        """
+        async with self._lock:
+            missing = frozenset(interfaces) - _intact_shields(await self._listing(family, table))
+            if missing:
+                await self._run("-f", "-", text=shield(family, table, missing))
+            return missing
+
+    async def shielded(self, family: str, table: str) -> frozenset[str]:
+        """Return the interfaces that have a shield, of whatever quality; also such as are gone.
+
+        A kernel before 6.16 removes a shield with its interface, a later one keeps it for an interface of that name.
+        """
+        async with self._lock:
+            chains = (item["chain"]["name"] for item in await self._listing(family, table) or [] if "chain" in item)
+            return frozenset(name for chain in chains if (name := shielded_interface(chain)) is not None)
+
+    async def unshield(self, family: str, table: str, interface: str) -> None:
+        """Let the kernel see an interface's frames again; one that it sees already, or that is gone, is no error.
+
+        Raises NftError.
+        """
+        async with self._lock:
+            try:
+                await self._run("-f", "-", text=unshield(family, table, interface))
+            except NftError:
+                if interface in _intact_shields(await self._listing(family, table)):
+                    raise
+
+    async def _listing(self, family: str, name: str) -> list[Any] | None:
+        """Return what the table holds, in nft's own terms, or None where there is no such table."""
+        try:
+            text = await self._run("-j", "list", "table", family, name)
+        except NftError as error:
+            if _ABSENT in str(error):
+                return None
+            raise
+        return [_lasting(item) for item in json.loads(text)["nftables"] if "metainfo" not in item]
+
+    async def _run(self, *arguments: str, text: str | None = None) -> str:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                "nft", *arguments, stdin=DEVNULL if text is None else PIPE, stdout=PIPE, stderr=PIPE
+            )
+        except FileNotFoundError as error:
+            raise NftError("the program nft is not there; install nftables (apt install nftables)") from error
+        output, errors = await process.communicate(None if text is None else text.encode())
+        if process.returncode != 0:
+            raise NftError(f"nft {' '.join(arguments)}: {errors.decode(errors='replace').strip()}")
+        return output.decode()
+
+
+def _lasting(item: Any) -> Any:  # noqa: ANN401 - JSON
+    if isinstance(item, dict):
+        return {key: _lasting(value) for key, value in item.items() if key not in _VOLATILE}
+    return [_lasting(value) for value in item] if isinstance(item, list) else item
+
+
+def _intact_shields(listing: list[Any] | None) -> frozenset[str]:
+    """Return the interfaces whose chain drops everything, without a rule that could make an exception."""
+    items = listing or []
+    with_rules = {item["rule"]["chain"] for item in items if "rule" in item}
+    chains = (item["chain"] for item in items if "chain" in item)
+    names = (chain["name"] for chain in chains if chain.get("policy") == "drop" and chain["name"] not in with_rules)
+    return frozenset(interface for name in names if (interface := shielded_interface(name)) is not None)

@@ -1,0 +1,69 @@
+"""What the Node's network stack holds, as far as it is ours: links, addresses, neighbours, routes, sysctls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from antrea_proxy.network.values import IPAddress, IPInterface, IPNetwork
+
+PROTOCOL = 78
+"""The number that marks our routes and neighbours (rtnetlink(7), rtm_protocol): not in iproute2's rt_protos."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """An interface that the switch made for us, and how it must be. `mtu` is in bytes."""
+
+    name: str
+    mac: str
+    mtu: int
+    up: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """An address of one of our interfaces."""
+
+    interface: str
+    address: IPInterface
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour:
+    """A permanent entry of the neighbour table."""
+
+    interface: str
+    address: IPAddress
+    mac: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A route of the main table.
+
+    With an interface it is `via ADDRESS dev INTERFACE onlink`. Where `interface` is None, the kernel finds it from
+    the address, and which one it took does not count as a difference.
+    """
+
+    destination: IPNetwork
+    via: IPAddress
+    interface: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sysctl:
+    """A kernel setting; `key` is its path below /proc/sys, so that a dot in an interface's name stays one."""
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelState:
+    """What netlink and /proc/sys show, or should show, of what is ours."""
+
+    links: frozenset[Link] = frozenset()
+    addresses: frozenset[Address] = frozenset()
+    neighbours: frozenset[Neighbour] = frozenset()
+    routes: frozenset[Route] = frozenset()
+    sysctls: frozenset[Sysctl] = frozenset()
