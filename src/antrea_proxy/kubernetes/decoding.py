@@ -76,7 +76,7 @@ def _item_decoder(kind: AnyKind) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind.type)
 
 
-def decode_list(kind: Kind[ObjectT], data: bytes) -> DecodedList[ObjectT]:
+def decode_list(kind: Kind[ObjectT], data: bytes | bytearray) -> DecodedList[ObjectT]:
     """Decode the API server's answer to a list request.
 
     Raises DecodingError for bytes that are no list.
@@ -138,7 +138,7 @@ def without_nulls(plain: object) -> object:
     return plain
 
 
-def _one_by_one(kind: Kind[ObjectT], data: bytes) -> DecodedList[ObjectT]:
+def _one_by_one(kind: Kind[ObjectT], data: bytes | bytearray) -> DecodedList[ObjectT]:
     try:
         raw = _raw_list.decode(data)
     except (msgspec.DecodeError, RecursionError) as error:

@@ -1,0 +1,233 @@
+"""List and watch against a Kubernetes API server (Kubernetes API concepts, "Efficient detection of changes").
+
+One life of a kind: list; watch from the list's resourceVersion; a watch that ends is resumed from the last version that
+it told, and only where the server does not have that any more (410 Gone) everything is listed anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+import time
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field, replace
+from typing import Final, Generic
+
+import aiohttp
+
+from antrea_proxy.kubernetes.decoding import DecodedList, DecodingError, decode_list, decode_watch_event
+from antrea_proxy.kubernetes.events import (
+    Bookmark,
+    Deleted,
+    ErrorEvent,
+    Event,
+    Listed,
+    Undecodable,
+    WatchEvent,
+)
+from antrea_proxy.kubernetes.kinds import AnyKind, Kind, ObjectT
+from antrea_proxy.sources.backoff import CAP_S, FIRST_S, Backoff
+from antrea_proxy.sources.client import ApiClient, Request
+from antrea_proxy.sources.errors import RefusedError, SourceError, UnreachableError
+from antrea_proxy.sources.lines import Lines
+from antrea_proxy.sources.status import SourceStatus, StatusListener
+
+GONE: Final = 410
+_LIST_ANEW: Final = frozenset({400, 404, GONE, 504})
+"""Answers to a watch that no later try of the same resourceVersion can mend: 504 also means "too large" a version."""
+_FAILURES_BEFORE_LIST: Final = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """Seconds. A watch is asked to end after a random time between the two bounds (client-go: 5 to 10 minutes).
+
+    `answer_s` is the longest wait for the start of an answer; a watch that outlives its time by `grace_s` is dropped.
+    A watch that ends sooner than `too_short_s` without a word counts as a failure.
+    """
+
+    shortest_watch_s: float = 300.0
+    longest_watch_s: float = 600.0
+    grace_s: float = 30.0
+    answer_s: float = 60.0
+    too_short_s: float = 1.0
+
+
+class _WatchEnded(Exception):  # noqa: N818  # the usual end, not an error
+    """The server ended the watch in good order."""
+
+
+@dataclass(slots=True)
+class _Life(Generic[ObjectT]):
+    """What one kind's loop remembers: the version to resume from (None: list first), and its faults."""
+
+    kind: Kind[ObjectT]
+    backoff: Backoff
+    status: SourceStatus
+    version: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class ApiServerSource:
+    """A Source that follows an API server. `page_size` asks for lists in chunks of so many objects; 0: in one piece."""
+
+    client: ApiClient
+    on_status: StatusListener
+    timings: Timings = field(default_factory=Timings)
+    first_backoff_s: float = FIRST_S
+    page_size: int = 0
+    random: random.Random = field(default_factory=random.SystemRandom)
+
+    async def watch(self, kind: Kind[ObjectT]) -> AsyncGenerator[list[Event[ObjectT]], None]:
+        """Follow one kind for ever: see Source."""
+        life = _Life(
+            kind=kind,
+            backoff=Backoff(first_s=self.first_backoff_s, random=self.random),
+            status=SourceStatus(kind=kind.name),
+        )
+        while True:
+            try:
+                if life.version is None:
+                    yield [await self._list(life)]
+                async with contextlib.aclosing(self._follow(life)) as batches:
+                    async for batch in batches:
+                        yield batch
+            except _WatchEnded:
+                life.backoff.succeeded()
+            except (SourceError, DecodingError) as error:
+                await self._pause(life, error)
+
+    async def _list(self, life: _Life[ObjectT]) -> Listed[ObjectT]:
+        pages: list[DecodedList[ObjectT]] = []
+        query = {"limit": str(self.page_size)} if self.page_size else {}
+        while not pages or pages[-1].continue_token:
+            if pages:
+                query["continue"] = pages[-1].continue_token
+            request = Request(path=life.kind.path, query=query, silence_s=self.timings.answer_s)
+            pages.append(decode_list(life.kind, await self.client.fetch(request)))
+        listed = Listed(
+            kind=life.kind,
+            objects=pages[0].items if len(pages) == 1 else tuple(item for page in pages for item in page.items),
+            undecodable=tuple(item for page in pages for item in page.undecodable),
+            resource_version=pages[-1].resource_version,
+        )
+        life.version = listed.resource_version
+        self._publish(life, replace(life.status, lists=life.status.lists + 1, undecodable=listed.undecodable))
+        return listed
+
+    async def _follow(self, life: _Life[ObjectT]) -> AsyncGenerator[list[Event[ObjectT]], None]:
+        duration = self.random.uniform(self.timings.shortest_watch_s, self.timings.longest_watch_s)
+        started = time.monotonic()
+        lines, heard = Lines(), False
+        async with contextlib.AsyncExitStack() as stack:
+            response = await self._open_watch(life, duration, stack)
+            self._publish(life, replace(life.status, connected_since=time.time()))
+            while data := await self._read(response, until=started + duration + self.timings.grace_s):
+                events = [decode_watch_event(life.kind, line) for line in lines.split(data)]
+                heard = heard or bool(events)
+                batch, ended = self._take(life, events)
+                if batch:
+                    yield batch
+                if ended is not None:
+                    raise _as_error(ended)
+        if lines.incomplete:
+            raise UnreachableError(f"{self.client.server}: the watch of {life.kind.plural} ended in mid-object")
+        if not heard and time.monotonic() - started < self.timings.too_short_s:
+            raise UnreachableError(f"{self.client.server}: the watch of {life.kind.plural} was ended as it began")
+        raise _WatchEnded
+
+    async def _open_watch(
+        self, life: _Life[ObjectT], duration: float, stack: contextlib.AsyncExitStack
+    ) -> aiohttp.ClientResponse:
+        query = {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": life.version or "",
+            "timeoutSeconds": str(max(1, round(duration))),
+        }
+        request = Request(path=life.kind.path, query=query, silence_s=None)
+        try:
+            async with asyncio.timeout(self.timings.answer_s):
+                response = await stack.enter_async_context(self.client.open(request))
+        except TimeoutError as error:
+            raise UnreachableError(
+                f"{self.client.server}: no answer to a watch of {life.kind.plural} in {self.timings.answer_s:.0f} s"
+            ) from error
+        _notice_dead_peers(response)
+        return response
+
+    async def _read(self, response: aiohttp.ClientResponse, *, until: float) -> bytes:
+        try:
+            async with asyncio.timeout(until - time.monotonic()):
+                return await self.client.read_some(response)
+        except TimeoutError as error:
+            raise _WatchEnded from error
+
+    def _take(
+        self, life: _Life[ObjectT], events: list[WatchEvent[ObjectT]]
+    ) -> tuple[list[Event[ObjectT]], ErrorEvent | None]:
+        batch: list[Event[ObjectT]] = []
+        for event in events:
+            if isinstance(event, ErrorEvent):
+                return batch, event
+            life.backoff.succeeded()
+            if isinstance(event, Bookmark | Deleted | Undecodable):
+                life.version = event.resource_version or life.version
+            else:
+                life.version = event.object.metadata.resource_version
+            if not isinstance(event, Bookmark):
+                batch.append(event)
+        self._note_undecodable(life, batch)
+        return batch, None
+
+    def _note_undecodable(self, life: _Life[ObjectT], batch: list[Event[ObjectT]]) -> None:
+        now = {item.name: item for item in life.status.undecodable}
+        for event in batch:
+            if isinstance(event, Undecodable):
+                now[event.name] = event
+            elif now and not isinstance(event, Listed):
+                now.pop(event.name if isinstance(event, Deleted) else event.object.metadata.namespaced_name, None)
+        if tuple(now.values()) != life.status.undecodable:
+            self._publish(life, replace(life.status, undecodable=tuple(now.values())))
+
+    async def _pause(self, life: _Life[ObjectT], error: SourceError | DecodingError) -> None:
+        since = life.status.connected_since
+        if since is not None and time.time() - since > CAP_S:
+            life.backoff.succeeded()
+        asked_for = error.retry_after_s if isinstance(error, RefusedError) else None
+        wait_s = life.backoff.failed(at_least_s=asked_for)
+        if (
+            isinstance(error, DecodingError)
+            or (isinstance(error, RefusedError) and error.code in _LIST_ANEW)
+            or life.backoff.failures % _FAILURES_BEFORE_LIST == 0
+        ):
+            life.version = None
+        status = replace(life.status, connected_since=None, last_error=str(error), last_error_at=time.time())
+        self._publish(life, status)
+        await asyncio.sleep(wait_s)
+
+    def _publish(self, life: _Life[ObjectT], status: SourceStatus) -> None:
+        life.status = status
+        self.on_status(status)
+
+
+def _as_error(event: ErrorEvent) -> RefusedError:
+    kind: AnyKind = event.kind
+    return RefusedError(
+        f"the API server ended the watch of {kind.plural} with {event.code} {event.reason}: {event.message}",
+        code=event.code,
+        reason=event.reason,
+    )
+
+
+def _notice_dead_peers(response: aiohttp.ClientResponse) -> None:
+    """Let the kernel find out that a silent server is gone: first probe after 15 s, dropped after 3 x 5 s more."""
+    transport = response.connection.transport if response.connection is not None else None
+    connection: socket.socket | None = transport.get_extra_info("socket") if transport is not None else None
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)

@@ -1,0 +1,20 @@
+"""What the agent needs from a source, wherever it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+from antrea_proxy.kubernetes.events import Event
+from antrea_proxy.kubernetes.kinds import Kind, ObjectT
+
+
+class Source(Protocol):
+    """Yields batches, each with all that was there to be had at that moment, in its order.
+
+    The first batch is one Listed alone. A later Listed replaces all that was known of the kind.
+    """
+
+    def watch(self, kind: Kind[ObjectT]) -> AsyncGenerator[list[Event[ObjectT]], None]:
+        """Follow one kind for ever. A fault is never raised: it is told by the SourceStatus, and tried again."""
+        ...
