@@ -39,11 +39,10 @@ class NftEffect(Protocol):
     async def remove(self, family: str, name: str) -> None:
         """Remove a table."""
 
-    async def shield(self, family: str, table: str, interfaces: Iterable[str]) -> frozenset[str]:
+    async def shield(
+        self, family: str, table: str, interfaces: Iterable[str], *, present: frozenset[str] | None = None
+    ) -> frozenset[str]:
         """Drop what the kernel sees of interfaces; return the new ones."""
-
-    async def shielded(self, family: str, table: str) -> frozenset[str]:
-        """Return the interfaces that have a shield."""
 
     async def unshield(self, family: str, table: str, interface: str) -> None:
         """Undo it."""
@@ -119,14 +118,8 @@ class Host:
             await self._kernel.apply(changes)
 
     async def _shield(self, ports: frozenset[str]) -> frozenset[str]:
-        """Shield those that exist, as a Pod may be leaving at this moment, and forget those that are gone.
-
-        Shields of other interfaces stay: a Pod may be coming.
-        """
-        present = await self._kernel.link_names()
-        for gone in await self._nft.shielded(*PORTS_TABLE) - present:
-            await self._nft.unshield(*PORTS_TABLE, gone)
-        return await self._nft.shield(*PORTS_TABLE, ports & present)
+        """Shields of interfaces that are not named stay: a Pod may be coming."""
+        return await self._nft.shield(*PORTS_TABLE, ports, present=await self._kernel.link_names())
 
     async def _apply_kernel(self, desired: KernelState) -> tuple[KernelChanges, ...]:
         interfaces = frozenset(link.name for link in desired.links)

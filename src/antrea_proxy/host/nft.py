@@ -52,25 +52,25 @@ class Nft:
             self._written.pop(f"{family} {name}", None)
             await self._run("-f", "-", text=removal(family, name))
 
-    async def shield(self, family: str, table: str, interfaces: Iterable[str]) -> frozenset[str]:
+    async def shield(
+        self, family: str, table: str, interfaces: Iterable[str], *, present: frozenset[str] | None = None
+    ) -> frozenset[str]:
         """Make the kernel drop what it sees of these interfaces; return those for which it did not yet.
 
+        With `present`, the names of all links, those that are gone are passed over, and their shields removed: a kernel
+        before 6.16 does that by itself, a later one keeps them for the next interface of that name.
         Raises NftError, also when an interface is gone: then nothing has changed.
         """
         async with self._lock:
-            missing = frozenset(interfaces) - _intact_shields(await self._listing(family, table))
-            if missing:
-                await self._run("-f", "-", text=shield(family, table, missing))
+            listing = await self._listing(family, table)
+            wanted = frozenset(interfaces)
+            gone = frozenset[str]() if present is None else _shields(listing) - present
+            missing = (wanted if present is None else wanted & present) - _intact_shields(listing)
+            lines = shield(family, table, missing) if missing else ""
+            lines += "".join(unshield(family, table, name) for name in sorted(gone))
+            if lines:
+                await self._run("-f", "-", text=lines)
             return missing
-
-    async def shielded(self, family: str, table: str) -> frozenset[str]:
-        """Return the interfaces that have a shield, of whatever quality; also such as are gone.
-
-        A kernel before 6.16 removes a shield with its interface, a later one keeps it for an interface of that name.
-        """
-        async with self._lock:
-            chains = (item["chain"]["name"] for item in await self._listing(family, table) or [] if "chain" in item)
-            return frozenset(name for chain in chains if (name := shielded_interface(chain)) is not None)
 
     async def unshield(self, family: str, table: str, interface: str) -> None:
         """Let the kernel see an interface's frames again; one that it sees already, or that is gone, is no error.
@@ -111,6 +111,12 @@ def _lasting(item: Any) -> Any:  # noqa: ANN401 - JSON
     if isinstance(item, dict):
         return {key: _lasting(value) for key, value in item.items() if key not in _VOLATILE}
     return [_lasting(value) for value in item] if isinstance(item, list) else item
+
+
+def _shields(listing: list[Any] | None) -> frozenset[str]:
+    """Return the interfaces that have a chain."""
+    names = (item["chain"]["name"] for item in listing or [] if "chain" in item)
+    return frozenset(interface for name in names if (interface := shielded_interface(name)) is not None)
 
 
 def _intact_shields(listing: list[Any] | None) -> frozenset[str]:
