@@ -71,7 +71,6 @@ RETAIN_KEYS = frozenset({"DeploymentSpec.strategy", "PodSpec.volumes", "PodSpec.
 
 _QUANTITY_MAPS = frozenset({"allocatable", "capacity", "limits", "requests", "hard", "used", "overhead", "default"})
 _UNTYPED = frozenset({"FieldsV1", "RawExtension"})
-_LARGE_INTEGERS = frozenset({"generation", "observedGeneration", "deletionGracePeriodSeconds", "periodSeconds"})
 _SCALARS = {
     "str": ValueType.STRING,
     "int": ValueType.INTEGER,

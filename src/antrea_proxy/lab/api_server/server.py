@@ -1,0 +1,171 @@
+"""The API over HTTPS: listeners, who the client is, and sending what `Api` has answered."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+import ssl
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from aiohttp import web
+
+from antrea_proxy.lab.api_server.api import PUBLIC_PATHS, Api
+from antrea_proxy.lab.api_server.certificates import Certificates, make_certificates
+from antrea_proxy.lab.api_server.errors import ApiError, unauthorized
+from antrea_proxy.lab.api_server.kubeconfig import kubeconfig, write_private
+from antrea_proxy.lab.api_server.replies import Reply, WatchReply, refusal_reply
+from antrea_proxy.lab.api_server.requests import Request
+from antrea_proxy.lab.api_server.store import Store
+from antrea_proxy.lab.api_server.watching import WatchLines
+
+LARGEST_BODY = 3 * 1024 * 1024
+"""Bytes of a request's body, as in the real server."""
+_SHUTDOWN_SECONDS = 1.0
+
+
+def listening_socket(host: str, port: int = 0) -> socket.socket:
+    """Bind a listening TCP socket, in the network namespace in which the calling thread is now."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:
+        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    try:
+        bound.bind((host, port))
+        bound.listen(128)
+    except OSError:
+        bound.close()
+        raise
+    bound.setblocking(False)  # noqa: FBT003 - the library's own signature
+    return bound
+
+
+class ApiServer:
+    """Serves a store. Start it within the event loop in which the store is used."""
+
+    def __init__(self, store: Store, *, names: Iterable[str] = (), certificates: Certificates | None = None) -> None:
+        """Prepare a server whose certificate holds for these names and addresses, besides the usual ones."""
+        self.store = store
+        self.certificates = certificates or make_certificates(names=names)
+        self.token = secrets.token_urlsafe(24)
+        """A bearer token that is as good as the administrator's certificate."""
+        self._api = Api(store)
+        self._runner: web.AppRunner | None = None
+        self._addresses: list[tuple[str, int]] = []
+        self._watches: set[asyncio.Task[None]] = set()
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0, *, sockets: Sequence[socket.socket] = ()) -> None:
+        """Listen on an address (port 0: a free one) and on these listening sockets, bound wherever they are bound.
+
+        Raises OSError where the address cannot be listened on.
+        """
+        if self._runner is not None:
+            raise RuntimeError("this API server has been started already")
+        application = web.Application(client_max_size=LARGEST_BODY)
+        application.router.add_route("*", "/{path:.*}", self._handle)
+        runner = web.AppRunner(
+            application, access_log=None, handler_cancellation=True, shutdown_timeout=_SHUTDOWN_SECONDS
+        )
+        await runner.setup()
+        self._runner = runner
+        context = self.certificates.server_context()
+        try:
+            for bound in (listening_socket(host, port), *sockets):
+                await web.SockSite(runner, bound, ssl_context=context).start()
+                self._addresses.append(bound.getsockname()[:2])
+        except BaseException:
+            await self.stop()
+            raise
+
+    @property
+    def url(self) -> str:
+        """Where the first listener is reached. Raises RuntimeError before `start`."""
+        if not self._addresses:
+            raise RuntimeError("this API server has not been started")
+        host, port = self._addresses[0]
+        return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+
+    def write_kubeconfig(self, path: Path, server_url: str | None = None, user: str = "admin") -> None:
+        """Write a kubeconfig for clients that reach the server by this URL (by default the first listener's)."""
+        content = kubeconfig(server_url=server_url or self.url, certificates=self.certificates, user=user)
+        write_private(Path(path), content)
+
+    async def stop(self) -> None:
+        """End all connections, watches too, and close the listeners."""
+        for task in self._watches:
+            task.cancel()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        self._addresses.clear()
+
+    async def _handle(self, http: web.Request) -> web.StreamResponse:
+        try:
+            self._authenticate(http)
+            request = await _read(http)
+        except ApiError as error:
+            return _whole(refusal_reply(error))
+        answer = self._api.answer(request)
+        if isinstance(answer, Reply):
+            return _whole(answer)
+        return await self._send_watch(http, answer)
+
+    def _authenticate(self, http: web.Request) -> None:
+        """Accept a certificate of our authority or the token.
+
+        Raises ApiError: 401 for an unknown token, 403 for anybody else who wants more than to know whether we live.
+        """
+        header = http.headers.get("Authorization", "")
+        if header:
+            scheme, _, token = header.partition(" ")
+            if scheme.lower() != "bearer" or not secrets.compare_digest(token.strip(), self.token):
+                raise unauthorized()
+            return
+        tls = http.transport.get_extra_info("ssl_object") if http.transport else None
+        if isinstance(tls, ssl.SSLObject) and tls.getpeercert():
+            return
+        if http.path not in PUBLIC_PATHS:
+            verb = http.method.lower()
+            text = f'forbidden: User "system:anonymous" cannot {verb} path "{http.path}"'
+            raise ApiError(403, "Forbidden", text)
+
+    async def _send_watch(self, http: web.Request, reply: WatchReply) -> web.StreamResponse:
+        response = web.StreamResponse(
+            headers={"Content-Type": "application/json", "Cache-Control": "no-cache, private"}
+        )
+        response.enable_chunked_encoding()
+        task = asyncio.current_task()
+        if task is not None:
+            self._watches.add(task)
+        try:
+            await response.prepare(http)
+            async for chunk in WatchLines(self.store, reply).chunks():
+                await response.write(chunk)
+        except ConnectionError:
+            pass  # the client has left; there is nobody to tell
+        finally:
+            if task is not None:
+                self._watches.discard(task)
+        return response
+
+
+async def _read(http: web.Request) -> Request:
+    try:
+        body = await http.read()
+    except web.HTTPRequestEntityTooLarge as cause:
+        text = f"Request entity too large: limit is {LARGEST_BODY}"
+        raise ApiError(413, "RequestEntityTooLarge", text) from cause
+    return Request(
+        method=http.method,
+        path=http.path,
+        query={name: http.query[name] for name in http.query},
+        accept=http.headers.get("Accept", ""),
+        content_type=http.headers.get("Content-Type", ""),
+        body=body,
+    )
+
+
+def _whole(reply: Reply) -> web.Response:
+    return web.Response(status=reply.status, body=reply.content, headers=reply.headers())  # type: ignore[arg-type]
