@@ -14,6 +14,9 @@ class CniError(Exception):
         self.message = message
         self.details = details
 
+    def __str__(self) -> str:
+        return self.message
+
 
 class TryAgainLaterError(CniError):
     """The operation cannot succeed now and may in a while; the runtime repeats it."""

@@ -99,16 +99,10 @@ class AddressPool:
         if text is None:
             return None
         try:
-            state = msgspec.json.decode(text, type=_State)
-            previous = {
-                str(ip_network(network)): str(ip_address(address)) for network, address in state.previous.items()
-            }
-            leases = [_lease(record) for record in state.leases]
-            if state.version != _STATE_VERSION:
-                raise ValueError(f"version {state.version}, not {_STATE_VERSION}")  # noqa: TRY301 -- one way out for all that is malformed
-        except ValueError as error:
+            previous, leases = _decode(text)
+        except (ValueError, msgspec.MsgspecError) as error:
             aside = self._store.set_aside()
-            return f"the address state was malformed ({error}); it is in {aside} now, and is rebuilt from the switch's ports"
+            return f"the address state is malformed ({error}); moved to {aside}, rebuilt from the switch's ports"
         self._previous = previous
         for network, addresses in self._ranges.items():
             if str(network) in previous:
@@ -224,6 +218,14 @@ class AddressPool:
             # A thread cannot be stopped, and two must not write at once.
             await uninterrupted(asyncio.to_thread(self._store.save, self._encode()))
             self._saved = newest
+
+
+def _decode(text: bytes) -> tuple[dict[str, str], list[Lease]]:
+    state = msgspec.json.decode(text, type=_State)
+    if state.version != _STATE_VERSION:
+        raise ValueError(f"version {state.version}, not {_STATE_VERSION}")
+    previous = {str(ip_network(network)): str(ip_address(address)) for network, address in state.previous.items()}
+    return previous, [_lease(record) for record in state.leases]
 
 
 def _lease(record: _LeaseRecord) -> Lease:

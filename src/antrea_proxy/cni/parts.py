@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from antrea_proxy.cni.address_ranges import Address, InterfaceAddress
+from antrea_proxy.host.errors import HostError
 from antrea_proxy.network.interfaces import OfPort
 from antrea_proxy.ovsdb.errors import OvsdbError
 from antrea_proxy.ovsdb.rows import BridgePort
@@ -87,5 +88,5 @@ class PortShield(Protocol):
         """Undo it; idempotent, also when the link is gone."""
 
 
-EFFECT_ERRORS: tuple[type[Exception], ...] = (OvsdbError, OSError)
+EFFECT_ERRORS: tuple[type[Exception], ...] = (OvsdbError, HostError)
 """What the parts raise when the world refuses."""

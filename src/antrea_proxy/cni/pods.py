@@ -89,7 +89,7 @@ class PodWiring:
         """
         malformed = self._pool.load()
         problems = [] if malformed is None else [malformed]
-        removed = []
+        removed: dict[str, str] = {}
         kept = set()
         for port in await self._wires.ports():
             try:
@@ -99,7 +99,7 @@ class PodWiring:
                     continue
                 if reason is not None:
                     await self._wires.remove(port.name)
-                    removed.append(f"{attachment}: {reason}")
+                    removed[port.name] = f"{attachment}: {reason}"
                     continue
                 kept.add(port.name)
                 self._attached[attachment.key] = attachment
@@ -112,16 +112,16 @@ class PodWiring:
         for key, lease in self._pool.leases.items():
             if lease.host_interface in kept:
                 leases.setdefault(key, lease)  # of an unreadable port: a DEL finds and removes it by this lease
-            else:
+            elif lease.host_interface not in removed:
                 await self._wires.remove(lease.host_interface)
-                removed.append(f"the lease of {key}, which has no port {lease.host_interface}")
+                removed[lease.host_interface] = f"the lease of {key}, which has no port {lease.host_interface}"
         try:
             await self._pool.replace(leases.values())
         except StateFileError as error:
             problems.append(error.message)
         self._numbers.continue_after(each.pod.ofport for each in self._attached.values())
         self._restored = True
-        return Restored(pods=self.pods, removed=tuple(removed), problems=tuple(problems))
+        return Restored(pods=self.pods, removed=tuple(removed.values()), problems=tuple(problems))
 
     async def add(self, *, key: AttachmentKey, netns: str, pod: NamespacedName, dns: Dns) -> Result:
         """Wire a Pod's sandbox; when it returns, the Pod's flows are in the switch.
