@@ -33,6 +33,7 @@ from antrea_proxy.openflow.constants import (
     TableId,
 )
 from antrea_proxy.openflow.entries import FlowDesc, GroupDesc, GroupStats, PortDesc
+from antrea_proxy.openflow.error_names import error_names
 from antrea_proxy.openflow.groups import Bucket, SelectionMethod
 from antrea_proxy.openflow.match import ANY_PACKET, Match
 
@@ -93,6 +94,19 @@ class Error:
     data: bytes = b""
     experimenter: int | None = None
 
+    @property
+    def type_name(self) -> str:
+        """The type's name, as BAD_ACTION."""
+        return error_names(self.type, self.code, self.experimenter)[0]
+
+    @property
+    def code_name(self) -> str:
+        """The code's name, as BAD_OUT_PORT."""
+        return error_names(self.type, self.code, self.experimenter)[1]
+
+    def __str__(self) -> str:
+        return f"{self.type_name}/{self.code_name}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EchoRequest:
@@ -146,12 +160,12 @@ class PacketOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PacketIn:
-    """A frame that the pipeline sent to the controller (section 7.4.1)."""
+    """A frame, or its start, that the pipeline sent to the controller (section 7.4.1); conditions as in FlowDesc."""
 
     table: TableId
     reason: int
     cookie: Cookie
-    match: Match
+    match_bytes: bytes
     data: bytes
     total_len: int
 
