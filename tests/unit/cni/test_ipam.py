@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Coroutine
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -193,7 +192,7 @@ def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     with pytest.raises(StateFileError, match=r"addresses\.json cannot be saved: .*directory") as caught:
         StateFile(path).save(b"new")
     assert caught.value.code is ErrorCode.IO_FAILURE
-    assert os.listdir(tmp_path) == ["addresses.json"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_file_that_is_moved_aside_can_be_looked_at(tmp_path: Path) -> None:
