@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 
@@ -172,7 +171,7 @@ def test_without_encapsulation_a_node_of_another_subnet_is_left_to_the_routers()
 def test_pods_egress_is_masqueraded_unless_no_snat_is_set_without_encapsulation(
     settings: Settings, *, masquerade: bool
 ) -> None:
-    """noSNAT means something without encapsulation only."""
+    """The setting noSNAT means something without encapsulation only."""
     assert network(node(1), settings=settings).masquerade is masquerade
 
 
