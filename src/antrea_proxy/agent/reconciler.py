@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, Protocol
@@ -18,7 +18,7 @@ import structlog
 from antrea_proxy.agent.backoff import Backoff
 from antrea_proxy.agent.errors import CommitRefused, SwitchLost
 from antrea_proxy.agent.restoration import restored_group_ids
-from antrea_proxy.agent.status import AgentStatus, Phase, SwitchReport
+from antrea_proxy.agent.status import AgentStatus, Phase, SourceReport
 from antrea_proxy.agent.switch import SwitchContents
 from antrea_proxy.kubernetes.cluster import ClusterState, Dirty
 from antrea_proxy.kubernetes.names import NamespacedName
@@ -26,7 +26,7 @@ from antrea_proxy.network.values import Network
 from antrea_proxy.pipeline.changes import Step, difference, resynchronisation
 from antrea_proxy.pipeline.compilation import compile_network
 from antrea_proxy.pipeline.group_ids import GroupIds
-from antrea_proxy.pipeline.service_flows import compile_services, service_owner
+from antrea_proxy.pipeline.service_flows import compile_services
 from antrea_proxy.pipeline.units import EMPTY, Owner, OwnerKind, Unit
 from antrea_proxy.proxy.load_balancers import LoadBalancer, LoadBalancerName, LoadBalancers, desired_load_balancers
 from antrea_proxy.proxy.service_ports import Protocol as ServiceProtocol
@@ -89,8 +89,9 @@ class _Decided:
 class Reconciler:
     """Brings the switch to what the cluster and the network ask for, and keeps it there.
 
-    `network` computes the Node's network from the cluster, or says why it cannot; `publish` is given the new status
-    after every step forward. All methods belong to the event loop's thread.
+    `network` computes the Node's network from the cluster, or says why it cannot; `admit` raises if what a switch holds
+    must not be touched; `publish` is given the new status after every step forward. All methods belong to the event
+    loop's thread.
     """
 
     def __init__(
@@ -100,12 +101,14 @@ class Reconciler:
         status: AgentStatus,
         switch: Switch,
         network: Callable[[ClusterState], Network | str],
+        admit: Callable[[SwitchContents], Awaitable[None]],
         publish: Callable[[AgentStatus], None],
         unsupported: Mapping[ServiceProtocol, str],
     ) -> None:
         self._cluster = cluster
         self._switch = switch
         self._compute_network = network
+        self._admit = admit
         self._publish = publish
         self._unsupported = unsupported
         self._ids: GroupIds[LoadBalancerName] = GroupIds()
@@ -119,6 +122,9 @@ class Reconciler:
         self._wake = asyncio.Event()
         self._begin = asyncio.Event()
         self._waiting: list[asyncio.Future[None]] = []
+        self._arriving: list[asyncio.Future[None]] = []
+        self._messages = 0
+        self.synchronised = False
         self.status = replace(
             status,
             load_balancers=MappingProxyType(self._decided.load_balancers),
@@ -149,8 +155,23 @@ class Reconciler:
         self._wake.set()
         await future
 
+    def raise_failure(self, owner: Owner) -> None:
+        """Raise CommitRefused if the switch would not take this owner's flows."""
+        if owner in self._failed:
+            raise CommitRefused({0: self._failed[owner]})
+
+    def show_sources(self, sources: tuple[SourceReport, ...]) -> None:
+        """Publish how the sources are doing."""
+        self.status = replace(self.status, sources=sources)
+        self._publish(self.status)
+
+    def describe_switch(self, *, bridge: str, datapath_type: str, ovs_version: str) -> None:
+        """Say which switch it is, for the status."""
+        report = replace(self.status.switch, bridge=bridge, datapath_type=datapath_type, ovs_version=ovs_version)
+        self.status = replace(self.status, switch=report)
+
     async def run(self) -> None:
-        """Go on for ever."""
+        """Go on for ever. Raises what `admit` raises."""
         await self._begin.wait()
         backoff = Backoff()
         while True:
@@ -169,6 +190,7 @@ class Reconciler:
         """Read the switch back and write what differs; what does not belong goes last."""
         await self._switch.connect()
         contents = await self._switch.contents()
+        await self._admit(contents)
         table = self._decide(self._cluster.services.keys() | self._decided.names.keys())
         self._ids.restore(restored_group_ids(contents, table), present=contents.groups)
         self._take_marks()
@@ -177,6 +199,7 @@ class Reconciler:
         steps = resynchronisation(contents.flows.keys(), contents.groups, units)
         self._installed.clear()
         await self._commit(steps, units)
+        self.synchronised = True
         self._report_switch(connected=True, resynchronised=True, seconds=time.monotonic() - started)
         _log.info(
             "the switch is synchronised",

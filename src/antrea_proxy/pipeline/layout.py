@@ -7,16 +7,11 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from antrea_proxy.network.interfaces import OfPort
+from antrea_proxy.network.values import GLOBAL_VIRTUAL_MAC
 
 TUNNEL_PORT: Final = OfPort(1)
 GATEWAY_PORT: Final = OfPort(2)
 REFUSE_PORT: Final = OfPort(3)
-
-VIRTUAL_MAC: Final = 0xAABBCCDDEEFF
-"""The destination of frames in tunnels, and of what the host routes into the switch."""
-
-REFUSE_MAC: Final = 0xAABBCCDDEEF0
-"""The address of the internal port behind which the host's stack refuses connections."""
 
 HAIRPIN_IPV4: Final = IPv4Address("169.254.0.253")
 HAIRPIN_IPV6: Final = IPv6Address("fc01::aabb:ccdd:eeff")
@@ -40,3 +35,6 @@ def mac_number(text: str) -> int:
     if len(parts) != 6 or any(len(part) != 2 for part in parts):  # noqa: PLR2004 - six octets of two digits
         raise ValueError(f"{text!r} is no MAC address; write it as 0a:58:0a:0a:01:0b")
     return int("".join(parts), 16)
+
+
+VIRTUAL_MAC: Final = mac_number(GLOBAL_VIRTUAL_MAC)

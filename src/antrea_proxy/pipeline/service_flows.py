@@ -24,7 +24,7 @@ from antrea_proxy.openflow.match import Match
 from antrea_proxy.openflow.messages import Bucket, FlowMod, GroupMod, SelectionMethod
 from antrea_proxy.pipeline import shares
 from antrea_proxy.pipeline.group_ids import GroupIds
-from antrea_proxy.pipeline.layout import REFUSE_MAC, REFUSE_PORT
+from antrea_proxy.pipeline.layout import REFUSE_PORT
 from antrea_proxy.pipeline.registers import CONNTRACK_ZONE, SERVICE_MARK
 from antrea_proxy.pipeline.tables import Table
 from antrea_proxy.pipeline.units import FlowEntry, GroupEntry, Owner, OwnerKind, Unit, sealed
@@ -34,7 +34,8 @@ PORT_PRIORITY: Final = 200
 ADDRESS_PRIORITY: Final = 100
 """Below its ports: what no port serves is refused."""
 
-REFUSE: Final[tuple[Action, ...]] = (SetField(fields.ETH_DST, REFUSE_MAC), Output(REFUSE_PORT))
+REFUSE: Final[tuple[Action, ...]] = (Output(REFUSE_PORT),)
+"""Into the host's stack, which refuses all that comes from this port. Pods address their frames to its MAC: the gateway's."""
 
 _L4_DESTINATION: Final = {
     fields.IP_PROTO_TCP: fields.TCP_DST,

@@ -1,0 +1,314 @@
+"""The composition root: makes the parts of the agent and ties them together. The only place that sees every room."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from antrea_proxy import __version__
+from antrea_proxy.agent.backoff import Backoff
+from antrea_proxy.agent.errors import AgentError, ForeignBridge
+from antrea_proxy.agent.feed import Feed
+from antrea_proxy.agent.node_keeper import NodeKeeper
+from antrea_proxy.agent.reconciler import Reconciler
+from antrea_proxy.agent.status import AgentStatus, SourceReport
+from antrea_proxy.agent.switch import OpenFlowSwitch, SwitchContents
+from antrea_proxy.cni.ipam import AddressPool
+from antrea_proxy.cni.pods import PodWiring
+from antrea_proxy.cni.server import CniServer, SocketTakenError
+from antrea_proxy.cni.state_file import StateFile
+from antrea_proxy.cni.wires import PodWires
+from antrea_proxy.host.errors import HostError
+from antrea_proxy.host.host import Host
+from antrea_proxy.host.netlink import Netlink
+from antrea_proxy.host.nft import Nft
+from antrea_proxy.kubernetes.cluster import ClusterState
+from antrea_proxy.kubernetes.kinds import KINDS, AnyKind
+from antrea_proxy.network.desired import desired_network
+from antrea_proxy.network.interfaces import PodInterface
+from antrea_proxy.network.values import Network
+from antrea_proxy.ovsdb import Database, OvsdbError, switch_version
+from antrea_proxy.pipeline.capabilities import unsupported_protocols
+from antrea_proxy.pipeline.pod_flows import pod_owner
+from antrea_proxy.settings import Settings
+from antrea_proxy.sinks.node_annotations import patch_node_annotation
+from antrea_proxy.sources import (
+    AccessError,
+    ApiClient,
+    ApiServerSource,
+    ManifestSource,
+    Source,
+    SourceError,
+    SourceStatus,
+    cluster_access,
+)
+
+_log = structlog.get_logger(__name__)
+
+STARTING_ERRORS: Final = (AgentError, AccessError, OvsdbError, HostError, SocketTakenError)
+"""What `run_agent` and `clean_up` raise."""
+
+TRANSPORT_ANNOTATION: Final = "node.antrea.io/transport-addresses"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentOptions:
+    """How the agent was started: its configuration, which Node it is, and where it learns of the cluster."""
+
+    settings: Settings
+    node_name: str
+    kubeconfig: Path | None = None
+    manifests: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    take_over: bool = False
+
+    @property
+    def run_dir(self) -> Path:
+        """Where sockets and the state of Pods are: beside the CNI socket."""
+        return Path(self.settings.cni_socket).parent
+
+
+class Agent:
+    """One Node's agent, its parts made and joined."""
+
+    def __init__(self, options: AgentOptions, database: Database, client: ApiClient | None, ovs_version: str) -> None:
+        settings = options.settings
+        self._options = options
+        self._client = client
+        self._cluster = ClusterState()
+        self._feed = Feed(self._cluster)
+        self._sources: dict[str, SourceStatus] = {}
+        self._pods: dict[str, PodInterface] = {}
+        self._network: Network | None = None
+        self._changed = asyncio.Condition()
+        netlink = Netlink()
+        host = Host(netlink, Nft())
+        self._keeper = NodeKeeper(
+            settings=settings,
+            database=database,
+            host=host,
+            netlink=netlink,
+            changed=self._node_changed,
+        )
+        self._pool = AddressPool(StateFile(options.run_dir / "pods" / "addresses.json"))
+        self._wiring = PodWiring(
+            wires=PodWires(
+                switch=database,
+                links=netlink,
+                shield=_Shield(host, self._keeper),
+                bridge=settings.ovs_bridge,
+                checksum_offload=False,
+            ),
+            pool=self._pool,
+            mtu=lambda: self._network.mtu if self._network else 0,
+            wired=self._pod_wired,
+            unwired=self._pod_unwired,
+            ready=self._why_not_ready,
+        )
+        self._ovs_version = ovs_version
+        self._reconciler: Reconciler
+
+    async def prepare(self) -> None:
+        """Make the bridge and take up the Pods that are wired already. Raises OvsdbError or HostError."""
+        await self._keeper.prepare()
+        options = self._options
+        settings = options.settings
+        self._reconciler = Reconciler(
+            cluster=self._cluster,
+            status=AgentStatus(node_name=options.node_name, version=__version__, started_at=time.time()),
+            switch=OpenFlowSwitch(Path(settings.ovs_run_dir) / f"{settings.ovs_bridge}.mgmt"),
+            network=self._compute_network,
+            admit=self._admit,
+            publish=self._published,
+            unsupported=unsupported_protocols(datapath_type=self._keeper.datapath_type, ovs_version=self._ovs_version),
+        )
+        self._reconciler.describe_switch(
+            bridge=settings.ovs_bridge, datapath_type=self._keeper.datapath_type, ovs_version=self._ovs_version
+        )
+        restored = await self._wiring.restore()
+        for problem in (*restored.problems, *restored.removed):
+            _log.warning("a Pod's wiring was left over", detail=problem)
+        self._pods = {pod.host_interface: pod for pod in restored.pods}
+
+    async def run(self) -> None:
+        """Serve until cancelled. Raises ForeignBridge."""
+        async with asyncio.TaskGroup() as tasks, CniServer(Path(self._options.settings.cni_socket), self._wiring):
+            tasks.create_task(self._reconciler.run(), name="reconciler")
+            tasks.create_task(self._keeper.run(), name="node")
+            for kind in KINDS:
+                tasks.create_task(self._follow(kind), name=f"source of {kind}")
+            if self._client is not None and self._options.settings.transport_interface:
+                tasks.create_task(self._announce(self._client), name="transport addresses")
+
+    def _source(self) -> Source:
+        if self._options.manifests is not None:
+            return ManifestSource(directory=self._options.manifests, on_status=self._source_changed)
+        assert self._client is not None  # noqa: S101 - main gives one or the other
+        return ApiServerSource(client=self._client, on_status=self._source_changed)
+
+    async def _follow(self, kind: AnyKind) -> None:
+        async for events in self._source().watch(kind):
+            self._reconciler.mark(self._feed.apply(events))
+            if self._feed.complete:
+                self._reconciler.begin()
+
+    def _source_changed(self, status: SourceStatus) -> None:
+        previous = self._sources.get(status.kind)
+        self._sources[status.kind] = status
+        for text in (*map(str, status.undecodable), *status.problems):
+            if previous is None or text not in (*map(str, previous.undecodable), *previous.problems):
+                _log.warning("an object cannot be used", kind=status.kind, problem=text)
+        if status.last_error and (previous is None or previous.last_error_at != status.last_error_at):
+            _log.warning("a source is in trouble", kind=status.kind, error=status.last_error)
+        self._reconciler.show_sources(
+            tuple(
+                SourceReport(
+                    kind=item.kind,
+                    synced=item.lists > 0,
+                    connected_since=item.connected_since,
+                    last_error=item.last_error,
+                    relists=item.relists,
+                )
+                for item in self._sources.values()
+            )
+        )
+
+    def _compute_network(self, cluster: ClusterState) -> Network | str:
+        network = desired_network(
+            cluster.nodes.values(),
+            self._options.node_name,
+            self._options.settings,
+            self._keeper.uplinks,
+            self._pods.values(),
+        )
+        return network if isinstance(network, Network) else str(network)
+
+    async def _admit(self, contents: SwitchContents) -> None:
+        """Refuse a bridge that holds somebody else's flows or groups, unless it may be taken over."""
+        foreign = contents.foreign(groups_are_ours=await self._keeper.is_ours())
+        if foreign and not self._options.take_over:
+            bridge = self._options.settings.ovs_bridge
+            shown = "; ".join(foreign[:5]) + (f"; and {len(foreign) - 5} more" if len(foreign) > 5 else "")  # noqa: PLR2004 - enough to recognise them
+            raise ForeignBridge(
+                f"bridge {bridge} holds what is not ours: {shown}. Name another bridge (ovsBridge), remove these, or "
+                "start with --take-over to have them removed"
+            )
+        await self._keeper.mark_ours()
+
+    def _published(self, status: AgentStatus) -> None:
+        if status.network is not None and status.network is not self._network:
+            self._network = status.network
+            self._keeper.want(status.network)
+            self._pool.set_cidrs(status.network.pod_cidrs)
+
+    def _node_changed(self) -> None:
+        self._reconciler.mark_network()
+
+    async def _pod_wired(self, pod: PodInterface) -> None:
+        self._pods[pod.host_interface] = pod
+        self._reconciler.mark_network()
+        await self._reconciler.settled()
+        self._reconciler.raise_failure(pod_owner(pod))
+
+    async def _pod_unwired(self, pod: PodInterface) -> None:
+        if self._pods.pop(pod.host_interface, None) is not None:
+            self._reconciler.mark_network()
+            await self._reconciler.settled()
+
+    def _why_not_ready(self) -> str | None:
+        if not self._reconciler.synchronised:
+            problem = self._reconciler.status.problem or "; ".join(self._reconciler.status.network_problems)
+            return f"the switch does not hold all flows yet{f': {problem}' if problem else ''}"
+        return self._keeper.problem or None
+
+    async def _announce(self, client: ApiClient) -> None:
+        """Tell peers, by an annotation of the Node, where our tunnel ends."""
+        announced = None
+        backoff = Backoff()
+        while True:
+            network = self._network
+            wanted = ",".join(map(str, network.transport_addresses)) if network is not None else None
+            delay = 1.0
+            if wanted is not None and wanted != announced:
+                try:
+                    await patch_node_annotation(client, self._options.node_name, TRANSPORT_ANNOTATION, wanted)
+                except SourceError as error:
+                    delay = backoff.next_delay()
+                    _log.warning("the Node cannot be annotated", annotation=TRANSPORT_ANNOTATION, error=str(error))
+                else:
+                    announced = wanted
+                    backoff.reset()
+            await asyncio.sleep(delay)
+
+
+class _Shield:
+    """Hides a Pod's port from the Node's kernel where the userspace datapath reads it."""
+
+    def __init__(self, host: Host, keeper: NodeKeeper) -> None:
+        self._host = host
+        self._keeper = keeper
+
+    async def shield_port(self, name: str) -> None:
+        if self._keeper.datapath_type == "netdev":
+            await self._host.shield_port(name)
+
+    async def unshield_port(self, name: str) -> None:
+        if self._keeper.datapath_type == "netdev":
+            await self._host.unshield_port(name)
+
+
+async def run_agent(options: AgentOptions) -> None:
+    """Run the agent of one Node until it is cancelled.
+
+    Raises ForeignBridge for a bridge that is somebody else's, AccessError for a kubeconfig that cannot be used.
+    """
+    options.run_dir.mkdir(parents=True, exist_ok=True)
+    async with contextlib.AsyncExitStack() as stack:
+        client = None
+        if options.manifests is None:
+            access = cluster_access(options.kubeconfig, options.environment)
+            override = options.settings.kube_api_server_override
+            client = await stack.enter_async_context(ApiClient(access, server_override=override))
+        database = await stack.enter_async_context(_database(options.settings))
+        agent = await _prepared(options, database, client)
+        await agent.run()
+
+
+async def clean_up(settings: Settings) -> None:
+    """Remove all that an agent put on this Node.
+
+    Raises OvsdbError, HostError or ForeignBridge.
+    """
+    async with _database(settings) as database:
+        netlink = Netlink()
+        host = Host(netlink, Nft())
+        keeper = NodeKeeper(settings=settings, database=database, host=host, netlink=netlink, changed=lambda: None)
+        await keeper.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def _database(settings: Settings) -> AsyncIterator[Database]:
+    async with Database(Path(settings.ovs_run_dir) / "db.sock") as database:
+        yield database
+
+
+async def _prepared(options: AgentOptions, database: Database, client: ApiClient | None) -> Agent:
+    """Prepare until it succeeds: the switch may be started after the agent."""
+    backoff = Backoff()
+    while True:
+        try:
+            agent = Agent(options, database, client, await switch_version(options.settings.ovs_run_dir))
+            await agent.prepare()
+        except (OvsdbError, HostError, AgentError) as error:
+            delay = backoff.next_delay()
+            _log.warning("the Node cannot be prepared", error=str(error), retry_in_seconds=round(delay, 2))
+            await asyncio.sleep(delay)
+        else:
+            return agent
