@@ -139,7 +139,7 @@ class Agent:
 
     async def run(self) -> None:
         """Serve until cancelled. Raises ForeignBridge."""
-        async with asyncio.TaskGroup() as tasks, CniServer(Path(self._options.settings.cni_socket), self._wiring):
+        async with CniServer(Path(self._options.settings.cni_socket), self._wiring), asyncio.TaskGroup() as tasks:
             tasks.create_task(self._reconciler.run(), name="reconciler")
             tasks.create_task(self._keeper.run(), name="node")
             for kind in KINDS:

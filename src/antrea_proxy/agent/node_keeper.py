@@ -63,11 +63,11 @@ class NodeKeeper:
     async def is_ours(self) -> bool:
         """Whether an agent of ours has marked the bridge."""
         bridge = await self._database.bridge(self._settings.ovs_bridge)
-        return bridge is not None and OURS in bridge.external_ids
+        return bridge is not None and OURS.items() <= bridge.external_ids.items()
 
     async def mark_ours(self) -> None:
         """Mark the bridge, so that a later start knows its groups for ours."""
-        await self._database.set_bridge_external_ids(self._settings.ovs_bridge, {OURS: "true"})
+        await self._database.set_bridge_external_ids(self._settings.ovs_bridge, OURS)
 
     def want(self, network: Network) -> None:
         """Ask for another network."""
@@ -103,7 +103,7 @@ class NodeKeeper:
         if await self.is_ours():
             await self._database.delete_bridge(self._settings.ovs_bridge)
         elif await self._database.bridge(self._settings.ovs_bridge) is not None:
-            raise ForeignBridge(f"bridge {self._settings.ovs_bridge} is not marked as ours ({OURS}); it was left alone")
+            raise ForeignBridge(f"bridge {self._settings.ovs_bridge} is not marked as ours (external_ids {OURS}); it was left alone")
 
     async def _keep(self) -> None:
         uplinks = await self._read_uplinks()
@@ -116,7 +116,10 @@ class NodeKeeper:
         await self._ensure_ports(network)
         repair = await self._host.apply(desired_host(network, userspace_datapath=self.datapath_type == "netdev"))
         if repair:
-            _log.info("the Node's network stack was changed", repair=repr(repair))
+            _log.info(
+                "the Node's network stack was changed", nft_table=repair.table, shielded=sorted(repair.shielded_ports)
+            )
+            _log.debug("changes of the Node's network stack", kernel=repr(repair.kernel))
 
     async def _ensure_ports(self, network: Network) -> None:
         bridge = self._settings.ovs_bridge
