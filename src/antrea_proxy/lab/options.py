@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any
 
 from antrea_proxy.lab.errors import LabError
 
@@ -83,6 +85,23 @@ class LabOptions:
             raise LabError("--tunnel gre is not built yet; use geneve or vxlan")
         if self.subnets != 1:
             raise LabError(f"--subnets {self.subnets}: more than one underlay subnet is not built yet; use 1")
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the value as `from_json` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> LabOptions:
+        """Read what `as_json` gave, after it went through JSON."""
+        return cls(
+            **{
+                **value,
+                "encap_mode": EncapMode(value["encap_mode"]),
+                "tunnel": Tunnel(value["tunnel"]),
+                "ip_family": IPFamily(value["ip_family"]),
+                "datapath": Datapath(value["datapath"]),
+            }
+        )
 
     @property
     def node_names(self) -> tuple[str, ...]:

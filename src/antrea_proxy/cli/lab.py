@@ -1,0 +1,223 @@
+"""`antrea-proxy lab`: make a cluster on this machine, look at it, use it, remove it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from antrea_proxy.lab import control_socket, lifecycle
+from antrea_proxy.lab.errors import LabError
+from antrea_proxy.lab.exec_command import EXAMPLES as EXEC_EXAMPLES
+from antrea_proxy.lab.exec_command import host_netns
+from antrea_proxy.lab.options import Datapath, EncapMode, IPFamily, Tunnel
+from antrea_proxy.lab.places import DEFAULT_NAME, Places
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="A whole cluster on this machine: Nodes with their own Open vSwitch and agent, Pods, an API server for kubectl.",
+)
+_USAGE = 2
+
+
+def _examples(*lines: str) -> str:
+    return "\b\nExamples:\n" + "\n".join(f"  antrea-proxy lab {line}" for line in lines)
+
+
+@app.callback()
+def _lab(
+    context: typer.Context,
+    name: Annotated[
+        str, typer.Option(help="Which lab, where several exist side by side; anywhere before `--`.")
+    ] = DEFAULT_NAME,
+) -> None:
+    with _errors():
+        context.obj = Places(name=name)
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except LabError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+@app.command(
+    epilog=_examples(
+        "up",
+        "up --nodes 5 --encap-mode noEncap --ip-family ipv4",
+        "up --tunnel vxlan --config antrea-agent.conf --name other",
+    )
+)
+def up(
+    context: typer.Context,
+    nodes: Annotated[int | None, typer.Option(help="Number of Nodes, 1 to 99 [3].")] = None,
+    encap_mode: Annotated[EncapMode | None, typer.Option(help="How Nodes carry Pods' packets [encap].")] = None,
+    tunnel: Annotated[Tunnel | None, typer.Option(help="The tunnel's type with encap [geneve].")] = None,
+    ip_family: Annotated[IPFamily | None, typer.Option(help="The cluster's address families [dual].")] = None,
+    datapath: Annotated[
+        Datapath | None, typer.Option(help="Where switches forward: netdev in userspace, system in the kernel [auto].")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="An antrea-agent.conf for the ConfigMap kube-system/antrea-config.")
+    ] = None,
+    clients: Annotated[int | None, typer.Option(help="Hosts outside of the cluster, 0 to 99 [1].")] = None,
+    subnets: Annotated[int | None, typer.Option(help="Subnets of the underlay [1].")] = None,
+    zones: Annotated[int | None, typer.Option(help="Zones that the Nodes are spread over [2].")] = None,
+) -> None:
+    """Make a lab; one that is up already is left as it is."""
+    places: Places = context.obj
+    asked: dict[str, Any] = {
+        "nodes": nodes,
+        "encap_mode": encap_mode,
+        "tunnel": tunnel,
+        "ip_family": ip_family,
+        "datapath": datapath,
+        "clients": clients,
+        "subnets": subnets,
+        "zones": zones,
+    }
+    asked = {key: value for key, value in asked.items() if value is not None}
+    with _errors():
+        if config is not None:
+            try:
+                asked["config"] = config.read_text()
+            except (OSError, UnicodeDecodeError) as error:
+                raise LabError(f"--config {config} cannot be read: {error}") from error
+        with _progress() as progress:
+            made = lifecycle.up(places, asked, progress)
+        status = control_socket.ask(places, "status")
+    state = f"is up: made in {status['upSeconds']:.1f} s" if made else "was up already"
+    nodes_up = sum(node["ready"] for node in status["nodes"])
+    typer.echo(f"The lab {places.name!r} {state}, {nodes_up} of {len(status['nodes'])} Nodes ready.")
+    option = "" if places.name == DEFAULT_NAME else f" --name {places.name}"
+    typer.echo(f"  export KUBECONFIG=$(antrea-proxy lab kubeconfig{option})")
+
+
+@contextmanager
+def _progress() -> Iterator[lifecycle.Progress]:
+    if not sys.stderr.isatty():
+        yield lambda step: typer.echo(f"- {step}", err=True)
+        return
+    from rich.console import Console  # noqa: PLC0415 - only where there is a terminal
+
+    console = Console(stderr=True)
+    with console.status("starting") as status:
+
+        def step(text: str) -> None:
+            console.print(f"[green]·[/green] {text}", highlight=False)
+            status.update(text)
+
+        yield step
+
+
+@app.command(epilog=_examples("down", "down --name other"))
+def down(context: typer.Context) -> None:
+    """Remove the lab, alive, dead or half made: namespaces, processes, files."""
+    places: Places = context.obj
+    with _errors():
+        removed = lifecycle.down(places)
+    typer.echo(f"The lab {places.name!r} is gone." if removed else f"There is no lab {places.name!r}.")
+
+
+@app.command(epilog="\b\nExamples:\n  export KUBECONFIG=$(antrea-proxy lab kubeconfig)")
+def kubeconfig(context: typer.Context) -> None:
+    """Print the path of the kubeconfig for this machine's kubectl."""
+    places: Places = context.obj
+    with _errors():
+        if not places.kubeconfig.is_file():
+            raise LabError(control_socket.no_lab_message(places))
+    typer.echo(places.kubeconfig)
+
+
+@app.command("exec", epilog="\b\n" + EXEC_EXAMPLES)
+def exec_() -> None:
+    """Run a command in a Pod, on a Node or on a client."""
+
+
+@app.command(epilog=_examples("status", "status -o json", "status -o json | jq '.problems'"))
+def status(
+    context: typer.Context,
+    output: Annotated[str, typer.Option("-o", "--output", help="`json`, or nothing for people.")] = "",
+) -> None:
+    """Show Nodes, agents, Pods, addresses, and what is not healthy and why; exit code 1 where something is not."""
+    if output not in {"", "json"}:
+        typer.echo(f"error: -o {output}: there is json, or leave it out", err=True)
+        raise typer.Exit(_USAGE)
+    with _errors():
+        found = control_socket.ask(context.obj, "status")
+    if output == "json":
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        from antrea_proxy.cli.lab_status import show  # noqa: PLC0415 - rich only where it prints
+
+        show(found)
+    if not found["healthy"]:
+        raise typer.Exit(1)
+
+
+@app.command(epilog=_examples("logs node-1", "logs node-2 -f"))
+def logs(
+    context: typer.Context,
+    node: Annotated[str, typer.Argument(metavar="NODE", help="The Node's name, such as node-1.")],
+    *,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as lines are written.")] = False,
+) -> None:
+    """Print the log of a Node's agent."""
+    places: Places = context.obj
+    with _errors():
+        host_netns(places, node, "Node")
+        log = places.node(node).agent_log
+        if not follow:
+            with log.open("rb") as lines:
+                shutil.copyfileobj(lines, sys.stdout.buffer)
+            return
+        subprocess.run(["tail", "-n", "+1", "-F", str(log)], check=False)
+
+
+@app.command(epilog=_examples("restart agent node-1", "restart switch node-2 --kill"))
+def restart(
+    context: typer.Context,
+    what: Annotated[str, typer.Argument(metavar="agent|switch", help="The agent, or ovs-vswitchd.")],
+    node: Annotated[str, typer.Argument(metavar="NODE", help="The Node's name, such as node-1.")],
+    *,
+    kill: Annotated[bool, typer.Option("--kill", help="With SIGKILL instead of SIGTERM.")] = False,
+) -> None:
+    """Restart a Node's agent (it reads the ConfigMap kube-system/antrea-config as it is now) or its switch."""
+    if what not in {"agent", "switch"}:
+        typer.echo(f"error: {what!r} is neither agent nor switch", err=True)
+        raise typer.Exit(_USAGE)
+    with _errors():
+        answer = control_socket.ask(context.obj, "restart", what=what, node=node, kill=kill)
+    for overridden in answer.get("overridden", ()):
+        typer.echo(f"note: the lab overrides antrea-agent.conf: {overridden}", err=True)
+    typer.echo(f"The {what} of {node} runs again.")
+
+
+@app.command(epilog=_examples("route client-1 --via node-1", "route client-1 --via node-1,node-3"))
+def route(
+    context: typer.Context,
+    client: Annotated[str, typer.Argument(metavar="CLIENT", help="The client's name, such as client-1.")],
+    via: Annotated[str, typer.Option(metavar="NODE[,NODE…]", help="The Nodes, by ECMP.")],
+) -> None:
+    """Choose the Nodes by which a client reaches load-balancer and external addresses."""
+    nodes = [name.strip() for name in via.split(",") if name.strip()]
+    if not nodes:
+        typer.echo("error: --via names no Node", err=True)
+        raise typer.Exit(_USAGE)
+    with _errors():
+        control_socket.ask(context.obj, "route", client=client, via=nodes)
+    typer.echo(f"{client} reaches load-balancer and external addresses via {', '.join(nodes)}.")

@@ -1,0 +1,43 @@
+"""The antrea-agent.conf of one Node: the cluster's own, with what must be otherwise on a Node of the lab. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from antrea_proxy.lab.errors import LabError
+
+CONFIG_MAP = ("kube-system", "antrea-config")
+CONFIG_KEY = "antrea-agent.conf"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentConfig:
+    """The file's text, and the keys whose value in the cluster's file gave way, as `key: theirs -> ours`."""
+
+    text: str
+    overridden: tuple[str, ...]
+
+
+def for_node(cluster_config: str, must_be: Mapping[str, str]) -> AgentConfig:
+    """Put the lab's keys over the cluster's.
+
+    Raises LabError where the cluster's text is not a YAML mapping.
+    """
+    try:
+        values: Any = yaml.safe_load(cluster_config) or {}
+    except yaml.YAMLError as error:
+        raise LabError(f"{CONFIG_KEY} in the ConfigMap {'/'.join(CONFIG_MAP)} is not YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise LabError(
+            f"{CONFIG_KEY} in the ConfigMap {'/'.join(CONFIG_MAP)} is a {type(values).__name__}: give keys and values"
+        )
+    overridden = tuple(
+        f"{key}: {values[key]!r} -> {value!r}"
+        for key, value in must_be.items()
+        if key in values and str(values[key]).lower() != value.lower()
+    )
+    return AgentConfig(text=yaml.safe_dump({**values, **must_be}, sort_keys=False), overridden=overridden)

@@ -1,0 +1,46 @@
+"""The kubelet of one Node: one worker for each Pod that is bound to it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from antrea_proxy.lab.api_server.records import Event, EventType
+from antrea_proxy.lab.api_server.resources import PODS
+from antrea_proxy.lab.kubelet.pod_worker import NodeContext, PodWorker
+
+
+class Kubelet:
+    """Follows the store; `run` must be running before Pods are bound to the Node."""
+
+    def __init__(self, context: NodeContext) -> None:
+        self._context = context
+        self._workers: dict[str, PodWorker] = {}
+        self._changes: asyncio.Queue[Event] = asyncio.Queue()
+        context.store.add_observer(PODS, self._changes.put_nowait)
+
+    async def run(self) -> None:
+        """Serve until cancelled; the workers end with it, without a graceful end for their Pods."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._apply(await self._changes.get(), group)
+
+    def _apply(self, event: Event, group: asyncio.TaskGroup) -> None:
+        uid = event.record.uid
+        worker = self._workers.get(uid)
+        if event.type is EventType.DELETED:
+            if worker is not None:
+                worker.abandon()
+            return
+        if worker is None:
+            pod = event.object
+            if pod["spec"].get("nodeName") == self._context.node and event.type is not EventType.BOOKMARK:
+                self._begin(uid, PodWorker(self._context, pod), group)
+                worker = self._workers[uid]
+        if worker is not None and b'"deletionTimestamp"' in event.record.encoded:
+            grace = event.object["metadata"].get("deletionGracePeriodSeconds")
+            worker.end(0.0 if grace is None else float(grace))
+
+    def _begin(self, uid: str, worker: PodWorker, group: asyncio.TaskGroup) -> None:
+        self._workers[uid] = worker
+        task = group.create_task(worker.run())
+        task.add_done_callback(lambda _done: self._workers.pop(uid, None))

@@ -1,0 +1,182 @@
+"""A Node of the lab: its switch, its agent and its kubelet, in one network namespace."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_network
+from pathlib import Path
+
+from antrea_proxy.lab import agent_config
+from antrea_proxy.lab.addressing import TUNNEL_RANGES, AddressPlan
+from antrea_proxy.lab.agent_process import AgentProcess, own_program
+from antrea_proxy.lab.api_server.kubeconfig import write_private
+from antrea_proxy.lab.api_server.store import Store
+from antrea_proxy.lab.control_plane.events import EventRecorder
+from antrea_proxy.lab.errors import LabError
+from antrea_proxy.lab.kubelet.cni import CniRuntime
+from antrea_proxy.lab.kubelet.kubelet import Kubelet
+from antrea_proxy.lab.kubelet.pod_worker import NodeContext
+from antrea_proxy.lab.options import Datapath, EncapMode, LabOptions
+from antrea_proxy.lab.places import NodePlaces, Places
+from antrea_proxy.lab.processes import Spawner
+from antrea_proxy.lab.switch import TUNNEL_BRIDGE, Switch, TunnelAddress
+from antrea_proxy.lab.underlay import tunnel_mac
+
+_RESEED_SECONDS = 600.0
+_SWITCH_BACK_OFF = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeParts:
+    """What all Nodes of a lab are made with; `read_config` gives the cluster's antrea-agent.conf as it is now."""
+
+    places: Places
+    options: LabOptions
+    datapath: Datapath
+    spawner: Spawner
+    store: Store
+    events: EventRecorder
+    read_config: Callable[[], str]
+
+    @property
+    def uplink_bridge(self) -> bool:
+        """Whether tunnels need an uplink bridge: with a tunnel and the userspace datapath."""
+        return self.options.encap_mode is EncapMode.ENCAP and self.datapath is Datapath.NETDEV
+
+
+class LabNode:
+    """One Node; `number` counts from 1."""
+
+    def __init__(self, parts: NodeParts, number: int) -> None:
+        self._parts = parts
+        self._number = number
+        self.name = parts.options.node_names[number - 1]
+        self.plan = AddressPlan(family=parts.options.ip_family)
+        self.places: NodePlaces = parts.places.node(self.name)
+        self.netns: Path = parts.places.netns(self.name)
+        self.switch = Switch(
+            spawner=parts.spawner, node=self.name, number=number, netns=self.netns, directory=self.places.ovs
+        )
+        self.cni = CniRuntime(
+            spawner=parts.spawner,
+            plugin=own_program("antrea-proxy-cni"),
+            node_netns=self.netns,
+            cni_socket=self.places.cni_socket,
+        )
+        self.agent = AgentProcess(
+            spawner=parts.spawner,
+            node=self.name,
+            netns=self.netns,
+            places=self.places,
+            cni=self.cni,
+            write_config=self._write_config,
+        )
+        self.kubelet = Kubelet(
+            NodeContext(
+                node=self.name,
+                host_ips=self.addresses,
+                places=parts.places,
+                store=parts.store,
+                spawner=parts.spawner,
+                cni=self.cni,
+                events=parts.events,
+            )
+        )
+        self.switch_crashes = 0
+        self._restarting = asyncio.Lock()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The Node's own addresses, IPv4 first."""
+        return tuple(str(address) for address in self.plan.node(self._number))
+
+    @property
+    def tunnel_addresses(self) -> tuple[str, ...]:
+        """The addresses that its tunnels end at: those of br-phy, or its own."""
+        plan = self.plan
+        found = plan.tunnel(self._number) if self._parts.uplink_bridge else plan.node(self._number)
+        return tuple(str(address) for address in found)
+
+    async def start_switch(self, *, empty_database: Path) -> None:
+        """Start the switch and join it to the others' tunnels.
+
+        Raises LabError where a program fails.
+        """
+        await self.switch.start(empty_database=empty_database)
+        if self._parts.uplink_bridge:
+            own = self._tunnel_ends(self._number)
+            others = [n for n in range(1, self._parts.options.nodes + 1) if n != self._number]
+            await self.switch.join_tunnels(own, tuple(end for number in others for end in self._tunnel_ends(number)))
+
+    async def restart_switch(self, *, kill: bool) -> None:
+        """Restart ovs-vswitchd.
+
+        Raises LabError where it does not come up.
+        """
+        async with self._restarting:
+            await self.switch.restart(kill=kill)
+
+    async def restart_agent(self, *, kill: bool) -> tuple[str, ...]:
+        """Restart the agent with the configuration as it is now; gives the keys that the lab overrode.
+
+        Raises LabError with the end of the agent's log where it does not come up.
+        """
+        overridden = await self.agent.restart(kill=kill)
+        # As a runtime does when its network comes back. A Pod being wired in this moment is not in the list yet.
+        with contextlib.suppress(LabError):
+            await self.cni.collect_garbage()
+        return overridden
+
+    async def supervise(self) -> None:
+        """Start the switch's programs again when they die, and keep tunnel neighbours fresh, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._supervise_switch())
+            if self._parts.uplink_bridge:
+                group.create_task(self._reseed())
+
+    async def _supervise_switch(self) -> None:
+        while True:
+            database, daemon = self.switch.database, self.switch.daemon
+            if database is None or daemon is None:
+                return
+            await asyncio.wait({database.exited, daemon.exited}, return_when=asyncio.FIRST_COMPLETED)
+            async with self._restarting:
+                if database is self.switch.database and daemon is self.switch.daemon:
+                    self.switch_crashes += 1
+                    await asyncio.sleep(_SWITCH_BACK_OFF)
+                    with contextlib.suppress(LabError, TimeoutError):
+                        if not database.running:
+                            await self.switch.start_database()
+                        if not daemon.running:
+                            await self.switch.start_daemon()
+
+    async def _reseed(self) -> None:
+        while True:
+            await asyncio.sleep(_RESEED_SECONDS)
+            with contextlib.suppress(LabError):  # a switch that is being restarted is seeded at its start
+                await self.switch.seed_neighbours()
+
+    def _tunnel_ends(self, number: int) -> tuple[TunnelAddress, ...]:
+        lengths = {network.version: ip_network(network).prefixlen for network in TUNNEL_RANGES}
+        return tuple(
+            TunnelAddress(address=str(a), prefix_length=lengths[a.version], mac=tunnel_mac(number))
+            for a in self.plan.tunnel(number)
+        )
+
+    def _write_config(self) -> tuple[str, ...]:
+        options = self._parts.options
+        must_be = {
+            "ovsRunDir": str(self.places.ovs),
+            "ovsDatapathType": self._parts.datapath.value,
+            "cniSocket": str(self.places.cni_socket),
+            "trafficEncapMode": options.encap_mode.value,
+            "tunnelType": options.tunnel.value,
+        }
+        if self._parts.uplink_bridge:
+            must_be["transportInterface"] = TUNNEL_BRIDGE
+        config = agent_config.for_node(self._parts.read_config(), must_be)
+        write_private(self.places.agent_config, config.text.encode())
+        return config.overridden
