@@ -92,14 +92,15 @@ class Channel:
                 self._writer.write(msgspec.json.encode({"id": identity, "result": params, "error": None}))
             case {"method": str(method), "params": list(params)}:
                 self._notify(method, params)
-            case {"id": int(identity), "result": result, "error": error}:
+            case {"id": int(identity), **answer} if "result" in answer or "error" in answer:
                 future = self._pending.get(identity)
                 if future is None or future.done():
                     return
-                if error is None:
-                    future.set_result(result)
+                # ovs-vswitchd's control socket leaves the one out that is null.
+                if answer.get("error") is None:
+                    future.set_result(answer.get("result"))
                 else:
-                    future.set_exception(OvsdbRefused(f"{self._path}: {_words(error)}"))
+                    future.set_exception(OvsdbRefused(f"{self._path}: {_words(answer['error'])}"))
             case _:
                 raise OvsdbProtocolError(f"{self._path}: unexpected message {message!r}")
 

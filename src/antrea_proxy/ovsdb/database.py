@@ -89,25 +89,25 @@ class Database:
 
     async def datapath_types(self) -> frozenset[str]:
         """Return the types that this ovs-vswitchd was built with; whether the kernel has one is another question."""
-        types = (await self._connected()).open_vswitch().items("datapath_types")
+        types = (await self._current()).open_vswitch().items("datapath_types")
         return frozenset(str(name) for name in types)
 
     async def ovs_version(self) -> str:
         """Return the version as the start script wrote it down; empty where ovs-vswitchd was started without one."""
-        return (await self._connected()).open_vswitch().text("ovs_version")
+        return (await self._current()).open_vswitch().text("ovs_version")
 
     async def bridge(self, name: str) -> Bridge | None:
         """Return the bridge of that name, or None."""
-        row = (await self._connected()).bridge(name)
+        row = (await self._current()).bridge(name)
         return None if row is None else _bridge(row)
 
     async def bridges(self) -> tuple[Bridge, ...]:
         """Return all bridges, by name."""
-        return tuple(sorted(map(_bridge, (await self._connected()).bridges()), key=lambda bridge: bridge.name))
+        return tuple(sorted(map(_bridge, (await self._current()).bridges()), key=lambda bridge: bridge.name))
 
     async def ports(self, bridge: str) -> tuple[BridgePort, ...]:
         """Return the bridge's ports by name, its own port included; empty where there is no such bridge."""
-        replica = await self._connected()
+        replica = await self._current()
         row = replica.bridge(bridge)
         ports = () if row is None else replica.ports(row)
         found = (_port(port, interface) for port in ports if (interface := replica.interface(port)) is not None)
@@ -129,7 +129,7 @@ class Database:
         spec = BridgeSpec(
             name=name, datapath_type=datapath_type, fail_mode=fail_mode, protocols=tuple(protocols), hwaddr=hwaddr
         )
-        existing = (await self._connected()).bridge(name)
+        existing = (await self._current()).bridge(name)
         needed = operations.make_bridge(spec, existing)
         if needed or existing is None or not existing.text("datapath_id"):
             await self._commit(needed, f"bridge {name}")
@@ -143,7 +143,7 @@ class Database:
 
     async def delete_bridge(self, name: str) -> None:
         """Remove the bridge with all its ports; no such bridge is no error."""
-        row = (await self._connected()).bridge(name)
+        row = (await self._current()).bridge(name)
         if row is not None:
             await self._commit(operations.remove_bridge(row), f"removal of bridge {name}")
 
@@ -173,12 +173,12 @@ class Database:
             options=dict(options or {}),
             external_ids=dict(external_ids or {}),
         )
-        replica = await self._connected()
+        replica = await self._current()
         bridge_row, interface = _place(replica, spec)
         needed = operations.make_port(spec, bridge_row, interface)
         if needed or interface is None or not _runs(interface):
             await self._commit(needed, f"port {name} of bridge {bridge}")
-            replica = await self._connected()
+            replica = await self._current()
             interface = _place(replica, spec)[1]
         if interface is None:
             raise PortError(f"port {name} of bridge {bridge} was removed by somebody else while we made it")
@@ -189,7 +189,7 @@ class Database:
 
     async def delete_port(self, bridge: str, name: str) -> None:
         """Remove the port; no such port on that bridge is no error."""
-        replica = await self._connected()
+        replica = await self._current()
         bridge_row, port = replica.bridge(bridge), replica.port(name)
         if bridge_row is not None and port is not None and port.uuid in bridge_row.items("ports"):
             await self._commit(operations.remove_port(bridge_row, port), f"removal of port {name}")
@@ -199,7 +199,7 @@ class Database:
 
         Raises BridgeError where there is no such bridge.
         """
-        row = (await self._connected()).bridge(name)
+        row = (await self._current()).bridge(name)
         if row is None:
             raise BridgeError(f"bridge {name} does not exist")
         needed = operations.change_map("Bridge", row, "external_ids", items)
@@ -208,11 +208,11 @@ class Database:
 
     async def other_config(self) -> dict[str, str]:
         """Return the map `other_config` of table Open_vSwitch."""
-        return (await self._connected()).open_vswitch().mapping("other_config")
+        return (await self._current()).open_vswitch().mapping("other_config")
 
     async def set_other_config(self, items: Mapping[str, str | None]) -> None:
         """Set keys of `other_config` of table Open_vSwitch, or remove those whose value is None."""
-        row = (await self._connected()).open_vswitch()
+        row = (await self._current()).open_vswitch()
         needed = operations.change_map("Open_vSwitch", row, "other_config", items)
         if needed:
             await self._transact(needed)
@@ -255,6 +255,24 @@ class Database:
             if isinstance(result, dict) and result.get("error"):
                 raise OvsdbRefused(f"{self._socket}: {result['error']}: {result.get('details', '')}")
         return results
+
+    async def _current(self) -> Replica:
+        """Return the replica with everything that was committed, by anybody, before this call.
+
+        The server sends a client its updates before the answer to anything that the client asks later.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                while True:
+                    replica, channel = await self._connected(), self._channel
+                    if channel is not None:
+                        with contextlib.suppress(OvsdbUnavailable):
+                            await channel.call("echo")
+                            return replica
+                    while self._replica is replica:
+                        await self._changed.wait()
+        except TimeoutError as error:
+            raise OvsdbUnavailable(f"{self._socket}: no answer within {self._timeout_s:g} s") from error
 
     async def _connected(self) -> Replica:
         if self._keeper is None:

@@ -25,8 +25,7 @@ def bump_next_cfg() -> list[Operation]:
 def make_bridge(spec: BridgeSpec, existing: Row | None) -> list[Operation]:
     """Create the bridge with its own port, or change the columns that differ. Protocols that others added stay."""
     if existing is not None:
-        changes = _bridge_changes(spec, existing)
-        return [_update("Bridge", existing.uuid, changes)] if changes else []
+        return _change_bridge(spec, existing)
     columns: dict[str, Any] = {
         "name": spec.name,
         "datapath_type": spec.datapath_type,
@@ -54,8 +53,7 @@ def remove_bridge(bridge: Row) -> list[Operation]:
 def make_port(spec: PortSpec, bridge: Row, existing: Row | None) -> list[Operation]:
     """Create the port on `bridge`, or change the columns of `existing`, its interface, that differ."""
     if existing is not None:
-        changes = _interface_changes(spec, existing)
-        return [_update("Interface", existing.uuid, changes)] if changes else []
+        return _change_interface(spec, existing)
     columns: dict[str, Any] = {
         "name": spec.name,
         "type": spec.type,
@@ -81,44 +79,45 @@ def remove_port(bridge: Row, port: Row) -> list[Operation]:
 
 
 def change_map(table: str, row: Row, column: str, items: Mapping[str, str | None]) -> list[Operation]:
-    """Set the keys of `items`, remove those whose value is None; the keys of others stay."""
+    """Set the keys of `items`, remove those whose value is None; the keys of others stay, also those set meanwhile."""
     before = row.mapping(column)
-    after = _changed(before, items)
-    return [] if before == after else [_update(table, row.uuid, {column: map_of(after)})]
+    changed = {key: value for key, value in items.items() if before.get(key) != value}
+    if not changed:
+        return []
+    mutations: list[list[Any]] = [[column, "delete", set_of(sorted(changed))]]
+    kept = {key: value for key, value in changed.items() if value is not None}
+    if kept:
+        mutations.append([column, "insert", map_of(kept)])
+    return [_mutate(table, row.uuid, mutations)]
 
 
-def _changed(before: Mapping[str, str], items: Mapping[str, str | None]) -> dict[str, str]:
-    after = {key: value for key, value in before.items() if key not in items}
-    return after | {key: value for key, value in items.items() if value is not None}
-
-
-def _bridge_changes(spec: BridgeSpec, row: Row) -> dict[str, Any]:
+def _change_bridge(spec: BridgeSpec, row: Row) -> list[Operation]:
     changes: dict[str, Any] = {}
     if (row.text("datapath_type") or "system") != spec.datapath_type:
         changes["datapath_type"] = spec.datapath_type
     if row.text("fail_mode") != spec.fail_mode:
         changes["fail_mode"] = spec.fail_mode
-    if not row.items("protocols").issuperset(spec.protocols):
-        changes["protocols"] = set_of(sorted(row.items("protocols").union(spec.protocols)))
-    if spec.hwaddr is not None and row.mapping("other_config").get("hwaddr") != spec.hwaddr:
-        changes["other_config"] = map_of(row.mapping("other_config") | {"hwaddr": spec.hwaddr})
-    return changes
+    needed = [_update("Bridge", row.uuid, changes)] if changes else []
+    missing = frozenset(spec.protocols) - row.items("protocols")
+    if missing:
+        needed.append(_mutate("Bridge", row.uuid, [["protocols", "insert", set_of(sorted(missing))]]))
+    if spec.hwaddr is not None:
+        needed += change_map("Bridge", row, "other_config", {"hwaddr": spec.hwaddr})
+    return needed
 
 
-def _interface_changes(spec: PortSpec, row: Row) -> dict[str, Any]:
+def _change_interface(spec: PortSpec, row: Row) -> list[Operation]:
     changes: dict[str, Any] = {}
     if row.text("type") != spec.type:
         changes["type"] = spec.type
     if row.mapping("options") != dict(spec.options):
         changes["options"] = map_of(spec.options)
-    external_ids = row.mapping("external_ids")
-    if external_ids | dict(spec.external_ids) != external_ids:
-        changes["external_ids"] = map_of(external_ids | dict(spec.external_ids))
     if spec.ofport_request is not None and row.number("ofport_request") != spec.ofport_request:
         changes["ofport_request"] = spec.ofport_request
     if spec.mac is not None and row.text("mac").lower() != spec.mac.lower():
         changes["mac"] = spec.mac
-    return changes
+    needed = [_update("Interface", row.uuid, changes)] if changes else []
+    return [*needed, *change_map("Interface", row, "external_ids", spec.external_ids)]
 
 
 def _insert(table: str, name: str, columns: Mapping[str, Any]) -> Operation:
@@ -127,6 +126,11 @@ def _insert(table: str, name: str, columns: Mapping[str, Any]) -> Operation:
 
 def _update(table: str, uuid: Uuid, columns: Mapping[str, Any]) -> Operation:
     return {"op": "update", "table": table, "where": [["_uuid", "==", reference(uuid)]], "row": columns}
+
+
+def _mutate(table: str, uuid: Uuid, mutations: list[list[Any]]) -> Operation:
+    where = [["_uuid", "==", reference(uuid)]]
+    return {"op": "mutate", "table": table, "where": where, "mutations": mutations}
 
 
 def _mutate_set(table: str, where: list[Any], column: str, mutator: str, value: list[str]) -> Operation:
