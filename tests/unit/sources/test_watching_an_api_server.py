@@ -1,0 +1,383 @@
+"""Following a kind through whatever an API server and the network to it may do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import trustme
+from aiohttp import web
+
+from antrea_proxy.kubernetes.events import Added, Deleted, Event, Listed, Modified, Undecodable
+from antrea_proxy.kubernetes.kinds import SERVICES
+from antrea_proxy.kubernetes.objects import Service
+from antrea_proxy.sources import ApiClient, ApiServerSource, SourceStatus, cluster_access
+from antrea_proxy.sources.api_server import Timings
+from antrea_proxy.sources.errors import UnreachableError
+from antrea_proxy.sources.lines import LONGEST_LINE, Lines
+from scripted_api_server import (
+    ScriptedApiServer,
+    Step,
+    answer,
+    bookmark,
+    event,
+    gone,
+    listing,
+    scripted,
+    service,
+    split,
+    watching,
+)
+
+_PATIENCE_S = 20.0
+A, B = service("a", 1), service("b", 2)
+
+
+@dataclass(slots=True)
+class Followed:
+    """What a consumer saw: batches of events, and the statuses."""
+
+    batches: list[list[Event[Service]]] = field(default_factory=list)
+    statuses: list[SourceStatus] = field(default_factory=list)
+
+    @property
+    def story(self) -> list[str]:
+        """The events in short: `listed a b`, `added c`."""
+        return [_told(event) for batch in self.batches for event in batch]
+
+    @property
+    def errors(self) -> list[str]:
+        """Each error that was told, once for each time."""
+        told = {status.last_error_at: status.last_error for status in self.statuses if status.last_error}
+        return list(told.values())
+
+
+def _told(event: Event[Service]) -> str:
+    match event:
+        case Listed(objects=objects):
+            return " ".join(["listed", *(item.metadata.name for item in objects)])
+        case Added(object=item) | Modified(object=item):
+            return f"{type(event).__name__.lower()} {item.metadata.name}"
+        case Deleted(name=name) | Undecodable(name=name):
+            return f"{type(event).__name__.lower()} {name.name}"
+
+
+def follow(
+    tmp_path: Path, *steps: Step, until: str, timings: Timings | None = None, page_size: int = 0
+) -> tuple[Followed, ScriptedApiServer]:
+    """Follow Services on a scripted server until the story ends so."""
+
+    async def run() -> tuple[Followed, ScriptedApiServer]:
+        seen = Followed()
+        async with scripted(*steps) as server, asyncio.timeout(_PATIENCE_S):
+            access = cluster_access(server.kubeconfig(tmp_path / "kubeconfig", username="tester"), {})
+            async with ApiClient(access) as client:
+                source = ApiServerSource(
+                    client=client,
+                    on_status=seen.statuses.append,
+                    timings=timings or Timings(),
+                    first_backoff_s=0.01,
+                    page_size=page_size,
+                    random=random.Random(1),
+                )
+                async with contextlib.aclosing(source.watch(SERVICES)) as watch:
+                    async for batch in watch:
+                        seen.batches.append(batch)
+                        if seen.story[-1] == until:
+                            break
+        return seen, server
+
+    return asyncio.run(run())
+
+
+def test_a_list_comes_first_and_then_what_happens(tmp_path: Path) -> None:
+    """The watch goes on from the list's version, with bookmarks, and bookmarks are nobody's business."""
+    events = [event("ADDED", B), bookmark(5), event("MODIFIED", service("a", 6)), event("DELETED", service("b", 7))]
+    seen, server = follow(
+        tmp_path, listing(A, version=3), watching(*events, pause_s=0.05, then="hold"), until="deleted b"
+    )
+    assert seen.story == ["listed a", "added b", "modified a", "deleted b"]
+    assert server.paths == ["GET /api/v1/services"] * 2
+    assert server.requests[1].items() >= {"watch": "1", "resourceVersion": "3", "allowWatchBookmarks": "true"}.items()
+    assert 300 <= int(server.requests[1]["timeoutSeconds"]) <= 600
+    assert seen.statuses[-1].connected_since is not None
+    assert (seen.statuses[-1].lists, seen.statuses[-1].relists) == (1, 0)
+
+
+def test_a_watch_that_ends_is_resumed_from_the_last_version_that_it_told(tmp_path: Path) -> None:
+    """A bookmark counts: nothing is listed again and nothing is reported as a fault."""
+    seen, server = follow(
+        tmp_path,
+        listing(A, version=3),
+        watching(event("ADDED", B), bookmark(9)),
+        watching(event("DELETED", service("a", 12)), then="hold"),
+        until="deleted a",
+    )
+    assert seen.story == ["listed a", "added b", "deleted a"]
+    assert [request.get("resourceVersion") for request in server.requests] == [None, "3", "9"]
+    assert seen.errors == []
+
+
+def test_a_dropped_connection_loses_no_event(tmp_path: Path) -> None:
+    """The fault is told, and the watch goes on where it was."""
+    seen, server = follow(
+        tmp_path,
+        listing(A, version=3),
+        watching(event("ADDED", B), then="drop"),
+        watching(event("MODIFIED", service("b", 8)), then="hold"),
+        until="modified b",
+    )
+    assert seen.story == ["listed a", "added b", "modified b"]
+    assert server.requests[2]["resourceVersion"] == "2"
+    assert len(seen.errors) == 1
+    assert server.url in seen.errors[0]
+
+
+def test_a_connection_closed_in_mid_object_gives_no_half_object(tmp_path: Path) -> None:
+    """The half of a line is thrown away and asked for again."""
+    seen, _ = follow(
+        tmp_path,
+        listing(version=1),
+        watching(event("ADDED", A) + event("ADDED", B)[:30]),
+        watching(event("ADDED", B), then="hold"),
+        until="added b",
+    )
+    assert seen.story == ["listed", "added a", "added b"]
+    assert "ended in mid-object" in seen.errors[0]
+
+
+@pytest.mark.parametrize("refusal", [watching(gone()), answer(410, {"code": 410, "reason": "Expired"})])
+def test_a_version_that_is_gone_leads_to_a_new_list(tmp_path: Path, refusal: Step) -> None:
+    """Told as an event or as the answer itself."""
+    seen, _ = follow(
+        tmp_path,
+        listing(A, version=3),
+        refusal,
+        listing(B, version=20),
+        watching(event("DELETED", service("b", 21)), then="hold"),
+        until="deleted b",
+    )
+    assert seen.story == ["listed a", "listed b", "deleted b"]
+    assert (seen.statuses[-1].lists, seen.statuses[-1].relists) == (2, 1)
+
+
+def test_events_before_the_end_of_a_watch_are_not_lost(tmp_path: Path) -> None:
+    """They may come in the same bytes as the 410."""
+    seen, _ = follow(
+        tmp_path, listing(version=1), watching(event("ADDED", A) + gone()), listing(A, version=9), until="listed a"
+    )
+    assert seen.story == ["listed", "added a", "listed a"]
+
+
+def test_garbage_in_a_watch_leads_to_a_new_list(tmp_path: Path) -> None:
+    """What was meant cannot be known, so the truth is asked for."""
+    seen, _ = follow(tmp_path, listing(A, version=3), watching(b"<html>\n"), listing(B, version=4), until="listed b")
+    assert seen.story == ["listed a", "listed b"]
+    assert "no watch event" in seen.errors[0]
+
+
+def test_an_answer_that_is_no_list_is_told_and_asked_for_again(tmp_path: Path) -> None:
+    """As from a proxy between us and the API server."""
+    seen, _ = follow(tmp_path, answer(200, "<html>welcome</html>"), listing(A, version=3), until="listed a")
+    assert seen.story == ["listed a"]
+    assert "no list of services" in seen.errors[0]
+
+
+def test_a_busy_server_is_given_the_time_that_it_asks_for(tmp_path: Path) -> None:
+    """429 with Retry-After: not sooner, and the reason is told."""
+    started = time.monotonic()
+    seen, _ = follow(
+        tmp_path,
+        answer(429, {"message": "too many requests"}, Retry_After="1"),
+        listing(A, version=3),
+        until="listed a",
+    )
+    assert time.monotonic() - started >= 1.0
+    assert "429" in seen.errors[0]
+    assert "too many requests" in seen.errors[0]
+
+
+@pytest.mark.parametrize(
+    ("status", "word"), [(401, "renew the credentials"), (403, "grant the rights"), (500, "no reason given")]
+)
+def test_a_refusal_is_told_with_its_remedy_and_tried_again(tmp_path: Path, status: int, word: str) -> None:
+    """The rights may be granted while we wait."""
+    refusals = [answer(status, {"kind": "Status"})] * (2 if status == 401 else 1)
+    seen, _ = follow(tmp_path, *refusals, listing(A, version=3), until="listed a")
+    assert seen.story == ["listed a"]
+    assert f"GET /api/v1/services with {status}" in seen.errors[0]
+    assert word in seen.errors[0]
+
+
+def test_a_server_that_does_not_answer_is_told_and_asked_again(tmp_path: Path) -> None:
+    """For the list as for the watch."""
+
+    async def stall(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(3600)
+        return web.Response()
+
+    timings = Timings(answer_s=0.3)
+    seen, _ = follow(
+        tmp_path,
+        stall,
+        listing(A, version=3),
+        stall,
+        watching(event("ADDED", B), then="hold"),
+        timings=timings,
+        until="added b",
+    )
+    assert seen.story == ["listed a", "added b"]
+    assert "no answer in time" in seen.errors[0]
+    assert "no answer to a watch of services" in seen.errors[1]
+
+
+def test_a_watch_that_outlives_its_time_without_a_word_is_made_anew(tmp_path: Path) -> None:
+    """A server that froze with the connection open."""
+    timings = Timings(shortest_watch_s=0.2, longest_watch_s=0.2, grace_s=0.1, too_short_s=0.0)
+    seen, server = follow(
+        tmp_path,
+        listing(A, version=3),
+        watching(then="hold"),
+        watching(event("ADDED", B), then="hold"),
+        timings=timings,
+        until="added b",
+    )
+    assert seen.story == ["listed a", "added b"]
+    assert server.requests[2]["resourceVersion"] == "3"
+
+
+def test_watches_that_are_ended_as_they_begin_do_not_make_a_busy_loop(tmp_path: Path) -> None:
+    """Each counts as a failure, and after a few the list is asked for again."""
+    seen, server = follow(tmp_path, listing(A, version=3), *[watching()] * 5, listing(B, version=9), until="listed b")
+    assert seen.story == ["listed a", "listed b"]
+    assert len(seen.errors) == 5
+    assert [request.get("resourceVersion") for request in server.requests] == [None, *["3"] * 5, None]
+
+
+def test_what_is_there_already_is_handed_over_together(tmp_path: Path) -> None:
+    """So that the consumer can take 100 changes as one."""
+    burst = b"".join(event("ADDED", service(f"s{number}", number)) for number in range(100))
+    seen, _ = follow(tmp_path, listing(version=1), watching(burst, then="hold"), until="added s99")
+    assert len(seen.batches[1]) == 100
+
+
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_events_come_whole_however_the_network_cuts_them(tmp_path: Path, size: int) -> None:
+    """Also in the middle of a character."""
+    data = event("ADDED", A) + bookmark(4) + event("ADDED", service("ü", 5)) + event("DELETED", service("a", 6))
+    seen, _ = follow(tmp_path, listing(version=1), watching(*split(data, size), then="hold"), until="deleted a")
+    assert seen.story == ["listed", "added a", "added ü", "deleted a"]
+
+
+def test_lines_are_the_same_at_every_cut_of_their_bytes() -> None:
+    """Empty lines are nobody's, and the beginning of a line waits for its end."""
+    data = b'{"a": 1}\n\n{"b": "x"}\r\n{"c": 3}\n{"d'
+    for first in range(len(data) + 1):
+        for second in range(first, len(data) + 1):
+            lines = Lines()
+            pieces = (data[:first], data[first:second], data[second:])
+            assert [line.strip() for piece in pieces for line in lines.split(piece)] == [
+                b'{"a": 1}',
+                b'{"b": "x"}',
+                b'{"c": 3}',
+            ]
+            assert lines.incomplete
+
+
+def test_a_line_without_end_is_refused_before_it_fills_the_memory() -> None:
+    """A stream of zeroes is no watch."""
+    lines = Lines()
+    with pytest.raises(UnreachableError, match="no API server"):
+        _feed(lines, LONGEST_LINE + 1)
+
+
+def _feed(lines: Lines, amount: int) -> None:
+    for start in range(0, amount, 2**20):
+        lines.split(bytes(min(2**20, amount - start)))
+
+
+def test_an_object_of_the_wrong_shape_is_named_and_stops_nothing(tmp_path: Path) -> None:
+    """In the list and in the watch; the status names it for as long as it is so."""
+    bad = service("bad", 2, ports=[{"port": "http"}])
+    seen, _ = follow(
+        tmp_path,
+        listing(A, bad, version=3),
+        watching(
+            event("MODIFIED", service("worse", 4, ports=5)),
+            event("MODIFIED", service("bad", 5)),
+            event("DELETED", service("worse", 6, ports=5)),
+            pause_s=0.05,
+            then="hold",
+        ),
+        until="deleted worse",
+    )
+    assert seen.story == ["listed a", "undecodable worse", "modified bad", "deleted worse"]
+    listed = seen.batches[0][0]
+    assert isinstance(listed, Listed)
+    assert [str(item) for item in listed.undecodable] == [
+        "Service default/bad: spec.ports[0].port: Expected `int`, got `str`"
+    ]
+    named = [sorted(item.name.name for item in status.undecodable) for status in seen.statuses]
+    assert ["bad", "worse"] in named
+    assert named[-1] == []
+
+
+def test_a_list_may_come_in_chunks(tmp_path: Path) -> None:
+    """Limit and continue; the version is the last chunk's."""
+    seen, server = follow(
+        tmp_path, listing(A, version=3, more="m1"), listing(B, version=3), page_size=1, until="listed a b"
+    )
+    assert seen.story == ["listed a b"]
+    assert server.requests == [{"limit": "1"}, {"limit": "1", "continue": "m1"}]
+
+
+def test_a_certificate_of_another_ca_is_told_with_server_ca_and_remedy(tmp_path: Path) -> None:
+    """It is refused, not accepted, and tried again: the kubeconfig is not read anew, but a CA file may be."""
+
+    async def run() -> str:
+        statuses: list[SourceStatus] = []
+        async with scripted(listing(A, version=1)) as server, asyncio.timeout(_PATIENCE_S):
+            access = cluster_access(server.kubeconfig(tmp_path / "kubeconfig", ca=trustme.CA()), {})
+            async with ApiClient(access) as client:
+                source = ApiServerSource(client=client, on_status=statuses.append, first_backoff_s=0.01)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0.5), contextlib.aclosing(source.watch(SERVICES)) as watch:
+                        await anext(watch)
+            assert server.paths == []
+            assert len(statuses) > 1
+            return statuses[0].last_error.replace(server.url, "URL")
+
+    told = asyncio.run(run())
+    assert told.startswith("URL: its certificate is not trusted: ")
+    assert f"the CA certificate-authority-data of kubeconfig {tmp_path / 'kubeconfig'}, context test" in told
+    assert "Correct certificate-authority" in told
+
+
+def test_the_first_byte_becomes_an_event_at_once(tmp_path: Path) -> None:
+    """No timer, no gathering: within milliseconds of its arrival."""
+
+    async def run() -> float:
+        sent: list[float] = []
+        go = asyncio.Event()
+
+        async def late(request: web.Request) -> web.StreamResponse:
+            await go.wait()
+            sent.append(time.monotonic())
+            return await watching(event("ADDED", B), then="hold")(request)
+
+        async with scripted(listing(A, version=1), late) as server, asyncio.timeout(_PATIENCE_S):
+            access = cluster_access(server.kubeconfig(tmp_path / "kubeconfig"), {})
+            async with ApiClient(access) as client:
+                source = ApiServerSource(client=client, on_status=lambda _: None)
+                async with contextlib.aclosing(source.watch(SERVICES)) as watch:
+                    await anext(watch)
+                    asyncio.get_running_loop().call_later(0.2, go.set)
+                    await anext(watch)
+                    return time.monotonic() - sent[0]
+
+    assert asyncio.run(run()) < 0.1
