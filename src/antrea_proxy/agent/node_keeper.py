@@ -103,7 +103,9 @@ class NodeKeeper:
         if await self.is_ours():
             await self._database.delete_bridge(self._settings.ovs_bridge)
         elif await self._database.bridge(self._settings.ovs_bridge) is not None:
-            raise ForeignBridge(f"bridge {self._settings.ovs_bridge} is not marked as ours (external_ids {OURS}); it was left alone")
+            raise ForeignBridge(
+                f"bridge {self._settings.ovs_bridge} is not marked as ours (external_ids {OURS}); it was left alone"
+            )
 
     async def _keep(self) -> None:
         uplinks = await self._read_uplinks()

@@ -34,6 +34,7 @@ from antrea_proxy.pipeline.registers import (
     SOURCE_MASK,
     Source,
 )
+from antrea_proxy.pipeline.slots import hash_groups
 from antrea_proxy.pipeline.tables import Table
 from antrea_proxy.pipeline.units import FlowEntry, Owner, OwnerKind, Unit, flow
 
@@ -59,7 +60,7 @@ def tracked(state: CtState, *, without: CtState = CtState(0)) -> tuple[fields.Fi
 
 def compile_base(layout: Layout) -> Unit:
     """The flows of a Node whose gateway has this MAC address."""
-    return Unit(flows=tuple(_flows(layout)))
+    return Unit(flows=tuple(_flows(layout)), groups=hash_groups())
 
 
 def _flows(layout: Layout) -> Iterator[FlowEntry]:
@@ -119,6 +120,7 @@ def _passages() -> Iterator[FlowEntry]:
     """Where no more special flow decides, a packet goes on to the next stage."""
     for table, following in (
         (Table.SERVICE_LB, Table.EGRESS_POLICY),
+        (Table.SERVICE_SLOT, Table.EGRESS_POLICY),
         (Table.EGRESS_POLICY, Table.L3_FORWARDING),
         (Table.INGRESS_POLICY, Table.COMMIT),
         (Table.COMMIT, Table.OUTPUT),

@@ -1,7 +1,7 @@
 """From what a switch holds to what it should hold: ordered messages, made before they break.
 
-First everything new, unit by unit (groups before the flows that name them); then what no longer belongs (flows before the groups that they
-name). A flow that replaces another under the same key is no deletion.
+First everything new, unit by unit (groups before the flows that name them); then what no longer belongs, in the reverse
+order. A flow that replaces another under the same key is no deletion.
 """
 
 from __future__ import annotations
@@ -41,7 +41,11 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """Messages that take effect together: whole parts, never split."""
+    """Messages that take effect together: whole parts.
+
+    A part alone is split that has more than BUNDLE_MESSAGES, a slot table: slot by slot it may change, and the flow that leads to a
+    new one comes last.
+    """
 
     parts: tuple[Part, ...]
 
@@ -107,7 +111,7 @@ def _additions(before: Unit, after: Unit) -> list[bytes]:
 def _deletions(before: Unit, after: Unit) -> list[bytes]:
     kept_flows = {entry.key for entry in after.flows}
     kept_groups = {group.group_id for group in after.groups}
-    messages = [_delete_flow(entry.cookie) for entry in before.flows if entry.key not in kept_flows]
+    messages = [_delete_flow(entry.cookie) for entry in reversed(before.flows) if entry.key not in kept_flows]
     return messages + [_delete_group(group.group_id) for group in before.groups if group.group_id not in kept_groups]
 
 
@@ -120,14 +124,16 @@ def _delete_group(number: GroupId) -> bytes:
 
 
 def _bundled(parts: Sequence[Part]) -> Iterator[Step]:
-    """Gather whole parts into steps of about BUNDLE_MESSAGES."""
+    """Gather parts into steps of about BUNDLE_MESSAGES."""
     gathered: list[Part] = []
     count = 0
     for part in parts:
-        if gathered and count + len(part.messages) > BUNDLE_MESSAGES:
-            yield Step(parts=tuple(gathered))
-            gathered, count = [], 0
-        gathered.append(part)
-        count += len(part.messages)
+        for start in range(0, len(part.messages), BUNDLE_MESSAGES):
+            piece = Part(part.owner, part.messages[start : start + BUNDLE_MESSAGES])
+            if gathered and count + len(piece.messages) > BUNDLE_MESSAGES:
+                yield Step(parts=tuple(gathered))
+                gathered, count = [], 0
+            gathered.append(piece)
+            count += len(piece.messages)
     if gathered:
         yield Step(parts=tuple(gathered))

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Final, NamedTuple
 
 from antrea_proxy.openflow import fields
-from antrea_proxy.openflow.action_decoding import decode_buckets, decode_instructions
+from antrea_proxy.openflow.action_decoding import decode_buckets, decode_instructions, decode_selection_method
 from antrea_proxy.openflow.actions import Action
 from antrea_proxy.openflow.constants import Cookie, GroupId, GroupType
 from antrea_proxy.openflow.fields import Field
@@ -81,8 +81,19 @@ class CompiledGroup(NamedTuple):
     @property
     def buckets(self) -> tuple[Bucket, ...]:
         """Its buckets. Raises DecodeError."""
-        length = int.from_bytes(self.message[_BUCKETS_LENGTH], "big")
-        return decode_buckets(self.message[_BUCKETS : _BUCKETS + length])
+        return decode_buckets(self.message[_BUCKETS : self._buckets_end])
+
+    @property
+    def hashes(self) -> bool:
+        """Whether the datapath hashes the packet for it: a recirculation, unless the packet was hashed before."""
+        if self.type is not GroupType.SELECT:
+            return False
+        method = decode_selection_method(self.message[self._buckets_end :])
+        return method is None or method.name == "dp_hash"
+
+    @property
+    def _buckets_end(self) -> int:
+        return _BUCKETS + int.from_bytes(self.message[_BUCKETS_LENGTH], "big")
 
 
 class Found(NamedTuple):

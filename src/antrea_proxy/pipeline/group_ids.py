@@ -1,11 +1,12 @@
-"""Numbers for groups: stable while a load balancer lives, and kept over a restart."""
+"""Numbers for load balancers, of their group or slot table: stable while they live, and kept over a restart."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Final, Generic, TypeVar
 
-from antrea_proxy.openflow.constants import MAX_GROUP, GroupId
+from antrea_proxy.openflow.constants import GroupId
+from antrea_proxy.pipeline.slots import HASH_GROUPS
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -37,7 +38,8 @@ class GroupIds(Generic[Key]):
         """Take over, at a start, what a switch holds: `known` owners keep their numbers, no other present number is given out."""
         self._numbers = dict(known)
         self._free = []
-        self._next = GroupId(max((*known.values(), *present), default=FIRST - 1) + 1)
+        taken = (number for number in (*known.values(), *present) if number < HASH_GROUPS)
+        self._next = GroupId(max(taken, default=FIRST - 1) + 1)
 
     def release(self, keys: Iterable[Key]) -> None:
         """Take back the numbers of load balancers whose groups are gone."""
@@ -49,8 +51,8 @@ class GroupIds(Generic[Key]):
     def _take(self) -> GroupId:
         if self._free:
             return self._free.pop()
-        if self._next > MAX_GROUP:
-            raise OverflowError(f"all group numbers up to {MAX_GROUP} are taken")
+        if self._next >= HASH_GROUPS:
+            raise OverflowError(f"all group numbers below {HASH_GROUPS} are taken")
         number = GroupId(self._next)
         self._next += 1
         return number

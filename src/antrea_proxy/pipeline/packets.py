@@ -48,6 +48,7 @@ class Packet:
     """A frame, and the tunnel that it came through or is to go through.
 
     `source_port` and `destination_port` of ICMP are its type and code. An IP packet has both addresses, others none.
+    `dp_hash` is what the datapath would compute once a group asks for it, 1 to 0xffffffff; 0 stands for 1.
     """
 
     in_port: int
@@ -65,6 +66,7 @@ class Packet:
     nd_target: IPv6Address | None = None
     tunnel_source: IPAddress | None = None
     tunnel_destination: IPAddress | None = None
+    dp_hash: int = 0
 
     @property
     def family(self) -> int:
@@ -78,6 +80,7 @@ class Packet:
             fields.ETH_SRC: self.eth_src,
             fields.ETH_DST: self.eth_dst,
             fields.ETH_TYPE: self.eth_type,
+            fields.DP_HASH: self.dp_hash or 1,
         }
         found |= _tunnel_fields(self)
         if self.arp is not None:
@@ -102,7 +105,7 @@ class Packet:
 
     def ovs_text(self) -> str:
         """Write the packet in the words of ovs-fields(7), for `ofproto/trace`."""
-        words = [f"in_port={self.in_port}"]
+        words = [f"dp_hash={self.dp_hash or 1:#x}", f"in_port={self.in_port}"]
         macs = [f"dl_src={fields.ETH_SRC.text(self.eth_src)}", f"dl_dst={fields.ETH_DST.text(self.eth_dst)}"]
         if self.arp is not None:
             words += ["arp", *macs, f"arp_op={self.arp.operation}", f"arp_spa={self.arp.sender}"]
@@ -159,6 +162,7 @@ def packet_of(found: Mapping[Field, int]) -> Packet:
         nd_target=None if target is None else IPv6Address(target),
         tunnel_source=tunnel_source,
         tunnel_destination=tunnel_destination,
+        dp_hash=found.get(fields.DP_HASH, 0),
     )
 
 

@@ -1,6 +1,6 @@
 """What the pipeline keeps in registers and connection marks.
 
-Every register that differs when a packet recirculates costs a megaflow of its own, so there are but two.
+Every register that differs when a packet recirculates costs a megaflow of its own, so there are few, and those of the slot tables are cleared at once.
 """
 
 from __future__ import annotations
@@ -17,6 +17,12 @@ SOURCE_MASK: Final = 0xF
 
 OUTPUT_PORT: Final[Field] = fields.REG1
 """The OpenFlow port that L3Forwarding chose."""
+
+BALANCER: Final[Field] = fields.REG2
+"""The load balancer whose slot table is asked; 0 outside of that."""
+
+SLOT: Final[Field] = fields.REG3
+"""The slot of a new connection; 0 outside of the slot tables."""
 
 CONNTRACK_ZONE: Final = 65520
 """The one zone, of both families: a connection is looked up once."""

@@ -1,62 +1,49 @@
 """Load balancers -> flows and groups, for thousands at once.
 
-Load balancers of one shape (family, protocol, number of endpoints) differ in numbers alone, so that their messages are one template with columns
-stamped into it.
+Load balancers of one shape (family, protocol, number of endpoints) differ in numbers alone: their messages are one
+template with columns stamped into it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache
-from ipaddress import IPv4Address, IPv6Address
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from antrea_proxy.kubernetes.names import NamespacedName
-from antrea_proxy.openflow import fields
-from antrea_proxy.openflow.actions import Action, Conntrack, Group, Nat, Output, SetField
 from antrea_proxy.openflow.batch_encoding import Template
-from antrea_proxy.openflow.constants import GroupId, GroupModCommand, GroupType, NatKind
-from antrea_proxy.openflow.match import Match
-from antrea_proxy.openflow.messages import Bucket, FlowMod, GroupMod, SelectionMethod
-from antrea_proxy.pipeline import shares
+from antrea_proxy.openflow.constants import GroupId
 from antrea_proxy.pipeline.group_ids import GroupIds
-from antrea_proxy.pipeline.layout import REFUSE_PORT
-from antrea_proxy.pipeline.registers import CONNTRACK_ZONE, SERVICE_MARK
-from antrea_proxy.pipeline.tables import Table
+from antrea_proxy.pipeline.service_templates import (
+    IPV4,
+    Selection,
+    Shape,
+    flow_template,
+    group_template,
+    slot_template,
+    unserved_template,
+)
+from antrea_proxy.pipeline.slots import assign, needs_slots, slot_bits
 from antrea_proxy.pipeline.units import FlowEntry, GroupEntry, Owner, OwnerKind, Unit, sealed
+from antrea_proxy.proxy.endpoints import Candidates
 from antrea_proxy.proxy.load_balancers import LoadBalancerName, LoadBalancers, Outcome
-
-PORT_PRIORITY: Final = 200
-ADDRESS_PRIORITY: Final = 100
-"""Below its ports: what no port serves is refused."""
-
-REFUSE: Final[tuple[Action, ...]] = (Output(REFUSE_PORT),)
-"""Into the host's stack, which refuses all that comes from this port. Pods address their frames to its MAC: the gateway's."""
-
-_L4_DESTINATION: Final = {
-    fields.IP_PROTO_TCP: fields.TCP_DST,
-    fields.IP_PROTO_UDP: fields.UDP_DST,
-    fields.IP_PROTO_SCTP: fields.SCTP_DST,
-}
-
-_SIZE: Final = {4: 4, 6: 16}
-"""Bytes of an address, by family."""
+from antrea_proxy.proxy.service_ports import IPAddress, ServicePort
 
 Column = NDArray[np.uint16] | NDArray[np.uint32] | NDArray[np.uint8]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
-    """What load balancers of one template have in common. `endpoints` is 0 where connections are refused or dropped."""
+@dataclass(slots=True)
+class _Parts:
+    """What a Service's unit is gathered from. Slots stand before the flows that lead to them."""
 
-    family: int
-    protocol: int
-    outcome: Outcome
-    endpoints: int
+    slots: list[FlowEntry] = field(default_factory=list)
+    flows: list[FlowEntry] = field(default_factory=list)
+    groups: list[GroupEntry] = field(default_factory=list)
+
+    def unit(self) -> Unit:
+        return Unit(flows=(*self.slots, *self.flows), groups=tuple(self.groups))
 
 
 def service_owner(service: NamespacedName) -> Owner:
@@ -66,185 +53,109 @@ def service_owner(service: NamespacedName) -> Owner:
 
 def compile_services(load_balancers: LoadBalancers, ids: GroupIds[LoadBalancerName]) -> dict[Owner, Unit]:
     """The flows and groups of each Service asked for; an empty unit for one that is no longer balanced."""
-    flows: dict[NamespacedName, list[FlowEntry]] = {name: [] for name in load_balancers.services}
-    groups: dict[NamespacedName, list[GroupEntry]] = {name: [] for name in load_balancers.services}
-    for service, entry in _unserved(load_balancers):
-        flows[service].append(entry)
-    for index, entry, group in _compile_ports(load_balancers, ids):
-        service = load_balancers.ports[index].name.service
-        flows[service].append(entry)
-        if group is not None:
-            groups[service].append(group)
-    return {
-        service_owner(service): Unit(flows=tuple(flows[service]), groups=tuple(groups[service])) for service in flows
-    }
+    owners = {name: service_owner(name) for name in load_balancers.services}
+    parts = {name: _Parts() for name in load_balancers.services}
+    _refuse_unserved(load_balancers, owners, parts)
+    used, starts = load_balancers.used()
+    for shape, rows in _shapes(load_balancers, np.diff(starts)).items():
+        ports = [load_balancers.ports[row] for row in rows]
+        columns = _frontend_columns(ports)
+        if shape.selection in {Selection.GROUP, Selection.SLOTS}:
+            numbers = [ids.of(LoadBalancerName(port.name, port.family)) for port in ports]
+            columns["balancer"] = np.array(numbers, np.uint32)
+        if shape.selection is Selection.SLOTS:
+            for port, row, number in zip(ports, rows, numbers, strict=True):
+                slots = _slot_flows(used[starts[row] : starts[row + 1]], shape, number, owners[port.name.service])
+                parts[port.name.service].slots += slots
+        elif shape.selection in {Selection.SINGLE, Selection.GROUP}:
+            columns |= _endpoint_columns(used, starts[rows], shape)
+        if shape.selection is Selection.GROUP:
+            for port, number, message in zip(ports, numbers, _stamped(group_template(shape), columns), strict=True):
+                parts[port.name.service].groups.append(GroupEntry(number, message.tobytes()))
+        for port, message in zip(ports, _stamped(flow_template(shape), columns), strict=True):
+            service = port.name.service
+            parts[service].flows.append(sealed(owners[service], message.tobytes()))
+    return {owners[service]: part.unit() for service, part in parts.items()}
 
 
-def _unserved(load_balancers: LoadBalancers) -> Iterator[tuple[NamespacedName, FlowEntry]]:
-    """Refuse what no port of a Service's own address serves."""
+def _refuse_unserved(
+    load_balancers: LoadBalancers, owners: Mapping[NamespacedName, Owner], parts: Mapping[NamespacedName, _Parts]
+) -> None:
     for family in (4, 6):
-        addresses = [
+        found = [
             (service, address)
             for service, ports in load_balancers.services.items()
             for address in ports.addresses
             if address.version == family
         ]
-        if addresses:
-            packed = np.frombuffer(b"".join(address.packed for _, address in addresses), np.uint8)
-            messages = _unserved_template(family).stamp({"address": _numbers(packed, family)})
-            for place, (service, _) in enumerate(addresses):
-                yield service, sealed(service_owner(service), messages[place].tobytes())
-
-
-def _compile_ports(
-    load_balancers: LoadBalancers, ids: GroupIds[LoadBalancerName]
-) -> Iterator[tuple[int, FlowEntry, GroupEntry | None]]:
-    used, starts = load_balancers.used()
-    counts = np.diff(starts)
-    for shape, rows in _shapes(load_balancers, counts).items():
-        ports = [load_balancers.ports[row] for row in rows]
-        columns: dict[str, Column] = {
-            "port": np.array([port.port for port in ports], np.uint16),
-            "address": _numbers(np.frombuffer(b"".join(port.address.packed for port in ports), np.uint8), shape.family),
-        }
-        group_ids: list[GroupId] = []
-        group_messages: NDArray[np.uint8] | None = None
-        for place in range(shape.endpoints):
-            endpoints = used[starts[rows] + place]
-            packed = np.ascontiguousarray(endpoints["address"]).view(np.uint8).reshape(-1, 16)
-            columns[f"address{place}"] = _numbers(packed if shape.family == 6 else packed[:, 12:], shape.family)  # noqa: PLR2004 - IPv6
-            columns[f"port{place}"] = endpoints["port"].astype(np.uint16)
-        if shape.endpoints > 1:
-            group_ids = [ids.of(LoadBalancerName(port.name, port.family)) for port in ports]
-            columns["group"] = np.array(group_ids, np.uint32)
-            group_messages = _stamped(_group_template(shape), columns)
-        flow_messages = _stamped(_flow_template(shape), columns)
-        for place, row in enumerate(rows):
-            entry = sealed(service_owner(ports[place].name.service), flow_messages[place].tobytes())
-            group = (
-                GroupEntry(group_ids[place], group_messages[place].tobytes()) if group_messages is not None else None
-            )
-            yield row, entry, group
+        if found:
+            messages = unserved_template(family).stamp({"address": _address_column([item for _, item in found])})
+            for (service, _), message in zip(found, messages, strict=True):
+                parts[service].flows.append(sealed(owners[service], message.tobytes()))
 
 
 def _shapes(load_balancers: LoadBalancers, counts: NDArray[np.int64]) -> Mapping[Shape, list[int]]:
     shapes: dict[Shape, list[int]] = {}
-    for row, (port, outcome, count) in enumerate(
-        zip(load_balancers.ports, load_balancers.outcomes.tolist(), counts.tolist(), strict=True)
-    ):
-        shape = Shape(family=port.family, protocol=int(port.protocol), outcome=Outcome(outcome), endpoints=count)
+    rows = zip(load_balancers.ports, load_balancers.outcomes.tolist(), counts.tolist(), strict=True)
+    for row, (port, outcome, count) in enumerate(rows):
+        selection, size = _selection(Outcome(outcome), count)
+        shape = Shape(family=port.family, protocol=int(port.protocol), selection=selection, size=size)
         shapes.setdefault(shape, []).append(row)
     return shapes
+
+
+def _selection(outcome: Outcome, endpoints: int) -> tuple[Selection, int]:
+    if outcome is Outcome.DROPPED:
+        return Selection.DROP, 0
+    if outcome is Outcome.REFUSED:
+        return Selection.REFUSE, 0
+    if endpoints == 1:
+        return Selection.SINGLE, 0
+    if needs_slots(endpoints):
+        return Selection.SLOTS, slot_bits(endpoints)
+    return Selection.GROUP, endpoints
+
+
+def _frontend_columns(ports: Sequence[ServicePort]) -> dict[str, Column]:
+    return {
+        "address": _address_column([port.address for port in ports]),
+        "port": np.array([port.port for port in ports], np.uint16),
+    }
+
+
+def _endpoint_columns(used: Candidates, starts: NDArray[np.int64], shape: Shape) -> dict[str, Column]:
+    columns: dict[str, Column] = {}
+    for place in range(1 if shape.selection is Selection.SINGLE else shape.size):
+        endpoints = used[starts + place]
+        columns[f"address{place}"] = _packed_column(endpoints["address"], shape.family)
+        columns[f"port{place}"] = endpoints["port"].astype(np.uint16)
+    return columns
+
+
+def _slot_flows(endpoints: Candidates, shape: Shape, balancer: GroupId, owner: Owner) -> list[FlowEntry]:
+    keys = [row["address"].tobytes() + row["port"].tobytes() for row in endpoints]
+    chosen = endpoints[np.array(assign(keys, shape.size))]
+    messages = slot_template(shape.family, shape.protocol).stamp(
+        {
+            "balancer": np.full(len(chosen), balancer, np.uint32),
+            "slot": np.arange(len(chosen), dtype=np.uint32),
+            "address0": _packed_column(chosen["address"], shape.family),
+            "port0": chosen["port"].astype(np.uint16),
+        }
+    )
+    return [sealed(owner, message.tobytes()) for message in messages]
 
 
 def _stamped(template: Template, columns: Mapping[str, Column]) -> NDArray[np.uint8]:
     return template.stamp({name: columns[name] for name in template.holes})
 
 
-def _numbers(packed: NDArray[np.uint8], family: int) -> Column:
-    """Packed addresses as a column: numbers for IPv4, rows of sixteen bytes for IPv6."""
-    if family == 4:  # noqa: PLR2004 - IPv4
-        return np.ascontiguousarray(packed).reshape(-1).view(">u4").astype(np.uint32)
-    return packed.reshape(-1, 16)
+def _address_column(addresses: Sequence[IPAddress]) -> Column:
+    """Addresses of one family as a column: numbers for IPv4, rows of sixteen bytes for IPv6."""
+    packed = np.frombuffer(b"".join(address.packed for address in addresses), np.uint8)
+    return packed.view(">u4").astype(np.uint32) if addresses[0].version == IPV4 else packed.reshape(-1, 16)
 
 
-@cache
-def _unserved_template(family: int) -> Template:
-    def build(*, address: int) -> FlowMod:
-        return FlowMod(
-            table=Table.SERVICE_LB.id,
-            priority=ADDRESS_PRIORITY,
-            match=Match(*_to(family, address)),
-            actions=REFUSE,
-        )
-
-    return Template.of(build, {"address": _SIZE[family]})
-
-
-@cache
-def _flow_template(shape: Shape) -> Template:
-    """The flow of a Service port. New connections alone come here (ConntrackState sees to it)."""
-
-    def build(**holes: int) -> FlowMod:
-        match = Match(
-            *_to(shape.family, holes["address"]),
-            (fields.IP_PROTO, shape.protocol),
-            (_L4_DESTINATION[shape.protocol], holes["port"]),
-        )
-        return FlowMod(
-            table=Table.SERVICE_LB.id, priority=PORT_PRIORITY, match=match, actions=_flow_actions(shape, holes)
-        )
-
-    size = _SIZE[shape.family]
-    holes = {"address": size, "port": 2}
-    if shape.endpoints == 1:
-        holes |= {"address0": size, "port0": 2}
-    elif shape.endpoints:
-        holes["group"] = 4
-    return Template.of(build, holes)
-
-
-def _flow_actions(shape: Shape, holes: Mapping[str, int]) -> tuple[Action, ...]:
-    """A single endpoint needs no hash, and so no group and one recirculation less."""
-    if shape.outcome is Outcome.DROPPED:
-        return ()
-    if shape.outcome is Outcome.REFUSED:
-        return REFUSE
-    if shape.endpoints == 1:
-        return (_translation(shape.family, holes["address0"], holes["port0"]),)
-    return (Group(GroupId(holes["group"])),)
-
-
-@cache
-def _group_template(shape: Shape) -> Template:
-    """The select group: dp_hash over the L4 header, which chooses without the slow path (parameter 0: UDP ports count, too)."""
-    weights = shares.weights(shape.endpoints)
-
-    def build(**holes: int) -> GroupMod:
-        buckets = tuple(
-            Bucket(
-                bucket_id=place,
-                weight=weight,
-                actions=(
-                    _translation(
-                        shape.family,
-                        holes[f"address{place % shape.endpoints}"],
-                        holes[f"port{place % shape.endpoints}"],
-                    ),
-                ),
-            )
-            for place, weight in enumerate(weights)
-        )
-        return GroupMod(
-            command=GroupModCommand.ADD_OR_MOD,
-            type=GroupType.SELECT,
-            group_id=GroupId(holes["group"]),
-            buckets=buckets,
-            selection_method=SelectionMethod(name="dp_hash"),
-        )
-
-    size = _SIZE[shape.family]
-    holes = {"group": 4}
-    for place in range(shape.endpoints):
-        holes |= {f"address{place}": size, f"port{place}": 2}
-    return Template.of(build, holes)
-
-
-def _translation(family: int, address: int, port: int) -> Conntrack:
-    """Endpoint DNAT: commit the connection, translated, and go on where policies see the endpoint's address."""
-    target = IPv4Address(address) if family == 4 else IPv6Address(address)  # noqa: PLR2004 - IPv4
-    return Conntrack(
-        CONNTRACK_ZONE,
-        Table.EGRESS_POLICY.id,
-        commit=True,
-        actions=(
-            Nat(kind=NatKind.DST, address_min=target, port_min=port),
-            SetField(fields.CT_MARK, SERVICE_MARK, SERVICE_MARK),
-        ),
-    )
-
-
-def _to(family: int, address: int) -> tuple[tuple[fields.Field, int], tuple[fields.Field, int]]:
-    if family == 4:  # noqa: PLR2004 - IPv4
-        return (fields.ETH_TYPE, fields.ETH_TYPE_IPV4), (fields.IPV4_DST, address)
-    return (fields.ETH_TYPE, fields.ETH_TYPE_IPV6), (fields.IPV6_DST, address)
+def _packed_column(addresses: NDArray[np.void], family: int) -> Column:
+    packed = np.ascontiguousarray(addresses).view(np.uint8).reshape(-1, 16)
+    return np.ascontiguousarray(packed[:, 12:]).view(">u4").reshape(-1).astype(np.uint32) if family == IPV4 else packed

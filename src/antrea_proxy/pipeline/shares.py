@@ -26,16 +26,16 @@ def weights(count: int) -> tuple[int, ...]:
 
     The second bucket of the first endpoint is the last.
     """
-    table = _power_of_two(max(count, MIN_VALUES))
+    table = power_of_two(max(count, MIN_VALUES))
     if not count & (count - 1):
         return (WEIGHT,) * count
-    wanted = min(_power_of_two(count * VALUES_PER_ENDPOINT), MAX_VALUES)
+    wanted = min(power_of_two(count * VALUES_PER_ENDPOINT), MAX_VALUES)
     if wanted <= table:
         return (WEIGHT,) * count
     small = -(-count * WEIGHT // wanted)
     return (WEIGHT - small, *(WEIGHT,) * (count - 1), small)
 
 
-def _power_of_two(number: int) -> int:
+def power_of_two(number: int) -> int:
     """The power of two that is not less than `number`."""
     return 1 << (number - 1).bit_length()

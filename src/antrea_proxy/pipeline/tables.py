@@ -26,6 +26,8 @@ class Table(IntEnum):
     """Established connections leave for EgressPolicy; what the tracker calls invalid TCP is dropped."""
     SERVICE_LB = 30
     """New connections to a Service's address: to a group, to its single endpoint, or refused."""
+    SERVICE_SLOT = 40
+    """Of a Service with many endpoints: from the connection's slot to its endpoint."""
     EGRESS_POLICY = 50
     """Reserved for a policy engine: it sees Pods' addresses, after the Service's address was translated."""
     L3_FORWARDING = 60
@@ -54,6 +56,7 @@ _TITLES: Final = {
     Table.CONNTRACK: "Conntrack",
     Table.CONNTRACK_STATE: "ConntrackState",
     Table.SERVICE_LB: "ServiceLB",
+    Table.SERVICE_SLOT: "ServiceSlot",
     Table.EGRESS_POLICY: "EgressPolicy",
     Table.L3_FORWARDING: "L3Forwarding",
     Table.INGRESS_POLICY: "IngressPolicy",

@@ -125,6 +125,7 @@ class _Walker:
     answers: deque[CtState]
     choose: Choose
     recirculations: int = 0
+    _hashed: bool = False
     _resubmits: int = 0
     _steps: list[_OpenStep] = field(default_factory=list)
     _waiting: deque[tuple[int, dict[Field, int]]] = field(default_factory=deque)
@@ -226,6 +227,9 @@ class _Walker:
         if group is None:
             here.events.append(Dropped(reason=f"group {action.group_id} does not exist"))
             return
+        if group.hashes and not self._hashed:
+            self._hashed = True
+            self.recirculations += 1
         buckets = group.buckets
         if group.type is GroupType.SELECT:
             usable = [bucket for bucket in buckets if bucket.weight != 0]
