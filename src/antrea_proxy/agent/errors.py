@@ -14,7 +14,10 @@ class SwitchLost(AgentError):  # noqa: N818 - a state of affairs, as its handler
 
 
 class CommitRefused(AgentError):  # noqa: N818 - a state of affairs, as its handlers read it
-    """The switch refused a bundle as a whole. `errors` are its words by the place of the message that they are about."""
+    """The switch refused a bundle as a whole.
+
+    `errors` are its words by the place of the message that they are about.
+    """
 
     def __init__(self, errors: Mapping[int, str]) -> None:
         super().__init__("; ".join(f"message {place}: {text}" for place, text in errors.items()) or "no reason given")

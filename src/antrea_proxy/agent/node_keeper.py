@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Final
 
@@ -80,10 +81,8 @@ class NodeKeeper:
         backoff = Backoff(first=0.5)
         delay = REPAIR_INTERVAL_S
         while True:
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), delay)
-            except TimeoutError:
-                pass
             self._wake.clear()
             try:
                 await self._keep()

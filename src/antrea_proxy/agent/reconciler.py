@@ -1,7 +1,7 @@
 """The one loop: from what the sources tell to what the switch holds.
 
-A change goes out at once; only while a commit is under way do more of them gather. A start, a restart, a reconnect and a commit
-whose outcome is not known are one path: the switch is read back, and what differs is written.
+A change goes out at once; only while a commit is under way do more of them gather. A start, a restart, a reconnect and
+a commit whose outcome is not known are one path: the switch is read back, and what differs is written.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ class Reconciler:
         table = self._decide(self._cluster.services.keys() | self._decided.names.keys())
         self._ids.restore(restored_group_ids(contents, table), present=contents.groups)
         self._take_marks()
-        units = compile_services(table, self._ids) | self._network_units()
+        units = self._network_units() | compile_services(table, self._ids)
         started = time.monotonic()
         steps = resynchronisation(contents.flows.keys(), contents.groups, units)
         self._installed.clear()
@@ -268,7 +268,10 @@ class Reconciler:
         return units | dict.fromkeys(gone, EMPTY)
 
     async def _commit(self, steps: Sequence[Step], units: Mapping[Owner, Unit]) -> None:
-        """Send the steps in order. What the switch refuses is sent again by owner, so that one bad unit harms no other."""
+        """Send the steps in order.
+
+        What the switch refuses is sent again by owner, so that one bad unit harms no other.
+        """
         refused: dict[Owner, str] = {}
         for step in steps:
             try:

@@ -57,8 +57,8 @@ class SwitchReport:
 class AgentStatus:
     """All that the API, the metrics and the command line can ask.
 
-    `load_balancers` and `service_problems` are as decided last; `installed` is what the switch confirmed to hold. `pending_since`
-    is the Unix time of the oldest change that is not in the switch yet, None when there is none.
+    `load_balancers` and `service_problems` are as decided last; `installed` is what the switch confirmed to hold.
+    `pending_since` is the Unix time of the oldest change that is not in the switch yet, None when there is none.
     """
 
     node_name: str

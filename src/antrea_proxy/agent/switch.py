@@ -22,7 +22,7 @@ ANSWER_TIMEOUT_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchContents:
-    """What a switch holds: flows by cookie (of several with one cookie, one), the foreign ones, and groups by their bytes."""
+    """What a switch holds: flows by cookie, the foreign ones among them, and groups by their bytes."""
 
     flows: Mapping[Cookie, FlowDesc]
     foreign_flows: Sequence[FlowDesc]

@@ -1,7 +1,7 @@
 """Endpoints as columns: rows of one numpy array instead of a hundred thousand objects.
 
-A batch of EndpointSlices becomes one array; each slice then holds a view of its own rows. Whoever needs the rows of many
-slices concatenates the views, and decides for all of them at once.
+A batch of EndpointSlices becomes one array; each slice then holds a view of its own rows. Whoever needs the rows of
+many slices concatenates the views, and decides for all of them at once.
 """
 
 from __future__ import annotations
@@ -158,13 +158,11 @@ def _conditions(endpoint: Endpoint) -> int:
 
 def _pack(item: EndpointSlice, packed: list[bytes]) -> list[int]:
     """Append the slice's addresses to `packed` and return the places of those that cannot be read."""
-    address_family = _ADDRESS_FAMILY.get(item.address_type)
+    address_family = _ADDRESS_FAMILY.get(item.address_type, socket.AF_UNSPEC)
     prefix = _IPV4_MAPPED if address_family == socket.AF_INET else b""
     unreadable: list[int] = []
     for index, endpoint in enumerate(item.endpoints or ()):
         try:
-            if address_family is None:
-                raise OSError
             packed.append(prefix + socket.inet_pton(address_family, endpoint.addresses[0]))
         except (OSError, IndexError):
             packed.append(bytes(16))

@@ -52,10 +52,10 @@ NEIGHBOUR_ADVERTISEMENT: Final = 136
 _RST: Final = 0x04
 
 
-def tracked(state: CtState, *, without: CtState = CtState(0)) -> tuple[fields.Field, int, int]:
-    """The condition that the packet is tracked and has these state bits, and none of `without`."""
+def tracked(state: CtState) -> tuple[fields.Field, int, int]:
+    """The condition that the packet is tracked and has these state bits."""
     wanted = int(state | CtState.TRK)
-    return fields.CT_STATE, wanted, wanted | int(without)
+    return fields.CT_STATE, wanted, wanted
 
 
 def compile_base(layout: Layout) -> Unit:
@@ -111,7 +111,7 @@ def _conntrack() -> Iterator[FlowEntry]:
     for family in (IPV4, IPV6):
         match = Match(tracked(CtState.INV), family, TCP, (fields.TCP_FLAGS, 0, _RST))
         yield flow(OWNER, Table.CONNTRACK_STATE, 200, match)
-    match = Match(tracked(CtState.NEW, without=CtState.EST))
+    match = Match(tracked(CtState.NEW))
     yield flow(OWNER, Table.CONNTRACK_STATE, 100, match, [Resubmit(Table.SERVICE_LB.id)])
     yield flow(OWNER, Table.CONNTRACK_STATE, 0, Match(), [Resubmit(Table.EGRESS_POLICY.id)])
 
@@ -149,7 +149,7 @@ def via_gateway(layout: Layout) -> list[Action]:
 def _commit() -> Iterator[FlowEntry]:
     """A refusal's RST must not begin a connection: the client's next attempt would be taken for its reply."""
     unserved = (fields.CT_MARK, 0, SERVICE_MARK)
-    new = tracked(CtState.NEW, without=CtState.EST)
+    new = tracked(CtState.NEW)
     for family in (IPV4, IPV6):
         reset = Match(new, family, TCP, (fields.TCP_FLAGS, _RST, _RST))
         yield flow(OWNER, Table.COMMIT, 210, reset, [Resubmit(Table.OUTPUT.id)])

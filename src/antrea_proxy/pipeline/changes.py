@@ -43,8 +43,8 @@ class Part(NamedTuple):
 class Step:
     """Messages that take effect together: whole parts.
 
-    A part alone is split that has more than BUNDLE_MESSAGES, a slot table: slot by slot it may change, and the flow that leads to a
-    new one comes last.
+    A part alone is split that has more than BUNDLE_MESSAGES, a slot table: slot by slot it may change, and the flow
+    that leads to a new one comes last.
     """
 
     parts: tuple[Part, ...]
@@ -95,7 +95,7 @@ def resynchronisation(
 
 
 def group_content(message: bytes) -> bytes:
-    """The buckets and properties of an encoded GroupMod, as a switch gives them back (OpenFlow 1.5.1 section 7.3.4.3)."""
+    """The buckets and properties of an encoded GroupMod, as a switch gives them back (OpenFlow 1.5.1, 7.3.4.3)."""
     return message[_GROUP_BUCKETS:]
 
 

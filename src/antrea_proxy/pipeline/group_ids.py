@@ -35,7 +35,7 @@ class GroupIds(Generic[Key]):
         return number
 
     def restore(self, known: Mapping[Key, GroupId], *, present: Iterable[GroupId]) -> None:
-        """Take over, at a start, what a switch holds: `known` owners keep their numbers, no other present number is given out."""
+        """Take over what a switch holds: `known` owners keep their numbers, no other present one is given out."""
         self._numbers = dict(known)
         self._free = []
         taken = (number for number in (*known.values(), *present) if number < HASH_GROUPS)

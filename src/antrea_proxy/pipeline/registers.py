@@ -1,6 +1,7 @@
 """What the pipeline keeps in registers and connection marks.
 
-Every register that differs when a packet recirculates costs a megaflow of its own, so there are few, and those of the slot tables are cleared at once.
+Every register that differs when a packet recirculates costs a megaflow of its own, so there are few, and those of the
+slot tables are cleared at once.
 """
 
 from __future__ import annotations

@@ -31,7 +31,10 @@ IPV4: Final = 4
 ADDRESS_BYTES: Final = {4: 4, 6: 16}
 
 REFUSE: Final[tuple[Action, ...]] = (Output(REFUSE_PORT),)
-"""Into the host's stack, which refuses all that comes from this port. Pods address their frames to its MAC: the gateway's."""
+"""Into the host's stack, which refuses all that comes from this port.
+
+Pods address their frames to its MAC: the gateway's.
+"""
 
 _L4_DESTINATION: Final = {
     fields.IP_PROTO_TCP: fields.TCP_DST,

@@ -1,8 +1,8 @@
 """Even shares: the weights of a select group's buckets.
 
-Open vSwitch spreads a dp_hash group's buckets over a table of hash values: the next power of two from total weight / smallest weight,
-at least 16 and at most 256. With few values an endpoint the shares are uneven, up to 2:1; one small bucket makes the
-table larger.
+Open vSwitch spreads a dp_hash group's buckets over a table of hash values: the next power of two from total weight /
+smallest weight, at least 16 and at most 256. With few values an endpoint the shares are uneven, up to 2:1; one small
+bucket makes the table larger.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MIN_VALUES: Final = 16
 
 
 def weights(count: int) -> tuple[int, ...]:
-    """The weights of the buckets for `count` equal endpoints; one more than `count` if the first endpoint has two buckets.
+    """The weights of the buckets for `count` equal endpoints, and one more if the first endpoint has two.
 
     The second bucket of the first endpoint is the last.
     """

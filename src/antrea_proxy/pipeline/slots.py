@@ -1,7 +1,8 @@
 """Slot tables: the choice among any number of endpoints, without a group.
 
-A select group has at most 256 hash values, too few for even shares among many endpoints. Here a group of one bucket makes the
-datapath hash a new connection; some bits of the hash are its slot, and a flow for each slot names its endpoint.
+A select group has at most 256 hash values, too few for even shares among many endpoints. Here a group of one bucket
+makes the datapath hash a new connection; some bits of the hash are its slot, and a flow for each slot names its
+endpoint.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ SLOTS_PER_ENDPOINT: Final = 8
 """At least so many: shares then differ by 1/8 at most, and in the mean far less."""
 
 MOST_IN_GROUP: Final = 32
-"""Up to so many endpoints, a group's 256 hash values give each at least as many values as a slot table would give slots."""
+"""Up to so many endpoints, a group's 256 hash values are as many for each as slots would be."""
 
 MAX_BITS: Final = 20
 """A million slots, for over 100,000 endpoints of one Service."""
@@ -77,8 +78,8 @@ def hash_groups() -> tuple[GroupEntry, ...]:
 def assign(endpoints: Sequence[bytes], bits: int) -> list[int]:
     """Give each of 2**bits slots an endpoint, by its place in `endpoints` (Maglev, NSDI '16, section 3.4).
 
-    The endpoints take turns, so that none has more than one slot more than another. Each prefers slots in an order of its own,
-    which depends on nothing but its key: a change of one endpoint moves few slots of the others.
+    The endpoints take turns, so that none has more than one slot more than another. Each prefers slots in an order of
+    its own, which depends on nothing but its key: a change of one endpoint moves few slots of the others.
     """
     count = 1 << bits
     mask = count - 1

@@ -1,8 +1,9 @@
 """The tables of the pipeline, in the order in which a packet meets them.
 
-A packet that belongs to no Service passes Classifier, Conntrack, ConntrackState, ServiceLB, the policy stages and L3Forwarding,
-with one recirculation, and a second one for the first packet of its connection (Commit). A new connection to a Service is
-hashed (none for a single endpoint), translated and tracked by one ct() in its group's bucket, and goes on at EgressPolicy.
+A packet that belongs to no Service passes Classifier, Conntrack, ConntrackState, ServiceLB, the policy stages and
+L3Forwarding, with one recirculation, and a second one for the first packet of its connection (Commit). A new connection
+to a Service is hashed (none for a single endpoint), translated and tracked by one ct() in its group's bucket, and goes
+on at EgressPolicy.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Flows and groups as the switch is to hold them, by owner.
 
-A flow's cookie is a digest of its content and its owner. So what a switch holds can be compared with what it should hold by
-cookies alone, after a restart, too, and a flow can be deleted by its cookie without touching the one that replaced it.
+A flow's cookie is a digest of its content and its owner. So what a switch holds can be compared with what it should
+hold by cookies alone, after a restart, too, and a flow can be deleted by its cookie without touching the one that
+replaced it.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ CANDIDATE: Final = np.dtype(
         ("verdict", "u1"),
     ]
 )
-"""An endpoint of a load balancer's Service: `source` and `row` say which EndpointSlice it came from, and where it stood there."""
+"""An endpoint of a load balancer's Service; `source` and `row` say in which EndpointSlice it stood, and where."""
 
 Candidates = NDArray[np.void]
 
@@ -69,10 +69,10 @@ def sort_and_judge(
 ) -> Candidates:
     """Order candidates by load balancer, address and port, and give each its verdict.
 
-    There are `count` load balancers; `local_only` tells of each whether its policy is Local, `own` holds its own address and port, and
-    `this_node` is this Node's number. Rules: ready endpoints; if there is none, those serving and terminating (KEP 1669); with the
-    policy Local the same among this Node's endpoints (KEP 2086). An address and port that comes twice counts once: ready
-    beats serving beats the rest.
+    There are `count` load balancers; `local_only` tells of each whether its policy is Local, `own` holds its own
+    address and port, and `this_node` is this Node's number. Rules: ready endpoints; if there is none, those serving and
+    terminating (KEP 1669); with the policy Local the same among this Node's endpoints (KEP 2086). An address and port
+    that comes twice counts once: ready beats serving beats the rest.
     """
     conditions = candidates["conditions"]
     rank = np.select([(conditions & Condition.READY) != 0, (conditions & Condition.SERVING) != 0], [0, 1], 2)

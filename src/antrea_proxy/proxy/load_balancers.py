@@ -41,7 +41,10 @@ class Outcome(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointReport:
-    """An endpoint of a load balancer, with the reason why it is in or out. A Node or target that is not known is empty."""
+    """An endpoint of a load balancer, with the reason why it is in or out.
+
+    A Node or target that is not known is empty.
+    """
 
     address: str
     port: int
@@ -54,8 +57,8 @@ class EndpointReport:
 class LoadBalancers:
     """Load balancers of some Services, as columns; the row of each is its place in `ports`.
 
-    `services` are all that were asked for: one that has no row is to be balanced no more. Of the rows in `candidates`, those of load
-    balancer i are candidates[starts[i]:starts[i + 1]], in the order of their addresses.
+    `services` are all that were asked for: one that has no row is to be balanced no more. Of the rows in `candidates`,
+    those of load balancer i are candidates[starts[i]:starts[i + 1]], in the order of their addresses.
     """
 
     services: Mapping[NamespacedName, ServicePorts]
@@ -134,7 +137,7 @@ def desired_load_balancers(
     node_name: str,
     unsupported: Mapping[Protocol, str] | None = None,
 ) -> LoadBalancers:
-    """Decide what the Node `node_name` balances for the Services `names`; a name that no Service bears yields no row."""
+    """Decide what the Node `node_name` balances for the Services `names`; a name without a Service has no row."""
     services = {
         name: service_ports(cluster.services[name], cluster, unsupported=dict(unsupported or {}))
         if name in cluster.services
@@ -192,7 +195,7 @@ def _gather(cluster: ClusterState, ports: Sequence[ServicePort]) -> tuple[Candid
 
 
 def _port_number(item: SliceEndpoints, port: ServicePort) -> int:
-    """The number that the slice gives to a Service port; 0 if it does not serve it (a number that no slice may give)."""
+    """The number that the slice gives to a Service port; 0, which none may give, if it does not serve it."""
     for candidate in item.ports:
         if (candidate.name or "") == port.name.port and (candidate.protocol or "TCP") == port.protocol.name:
             number = candidate.port or 0

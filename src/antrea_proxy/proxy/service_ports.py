@@ -75,9 +75,9 @@ def service_ports(
 ) -> ServicePorts:
     """Read a Service's ports.
 
-    A port that cannot be served (out of range, an unknown protocol, an address that is none, an address and port that an older
-    Service has) is named as a problem and left out; the other ports are served. `unsupported` says why a protocol
-    cannot be had on this Node.
+    A port that cannot be served (out of range, an unknown protocol, an address that is none, an address and port that
+    an older Service has) is named as a problem and left out; the other ports are served. `unsupported` says why a
+    protocol cannot be had on this Node.
     """
     if why_left_alone(service) is not None:
         return ServicePorts()
