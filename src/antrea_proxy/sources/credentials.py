@@ -121,9 +121,12 @@ async def _run(plugin: ExecPlugin, origin: str) -> _CredentialStatus:
     if process.returncode != 0:
         raise AccessError(f"{failed} ended with {process.returncode}: {complaint.decode(errors='replace').strip()}")
     try:
-        return msgspec.json.decode(printed, type=_ExecCredential).status
+        status = msgspec.json.decode(printed, type=_ExecCredential).status
     except msgspec.DecodeError as error:
         raise AccessError(f"{failed} printed no ExecCredential: {error}") from error
+    if not (status.token or (status.client_certificate_data and status.client_key_data)):
+        raise AccessError(f"{failed} printed neither a token nor a certificate with its key")
+    return status
 
 
 def _of_plugin(status: _CredentialStatus) -> tuple[Credential, float]:
