@@ -1,8 +1,9 @@
 """The lab's Kubernetes API server: small, real, in memory.
 
-It speaks enough of the Kubernetes API over TLS that the stock `kubectl` and the agent's ordinary client work against it.
-The control plane of the lab lives in the same process and works through `Store`. It must never decide what a cluster
-should look like (no controller, no allocation of addresses): it keeps objects, checks them, and tells who watches.
+It speaks enough of the Kubernetes API over TLS that the stock `kubectl` and the agent's ordinary client work
+against it. The control plane of the lab lives in the same process and works through `Store`. It must never decide what
+a cluster should look like (no controller, no allocation of addresses): it keeps objects, checks them, and tells who
+watches.
 """
 
 from __future__ import annotations

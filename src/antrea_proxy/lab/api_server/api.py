@@ -42,7 +42,9 @@ class Api:
             raise ApiError(HTTPStatus.METHOD_NOT_ALLOWED, "MethodNotAllowed", f"{request.method} is not allowed here")
         return _fixed_answer(path, request)
 
-    def _object_answer(self, request: Request, target: Target) -> Reply | WatchReply:
+    def _object_answer(  # noqa: PLR0911 - one line a verb
+        self, request: Request, target: Target
+    ) -> Reply | WatchReply:
         match request.method, target.name is not None:
             case "GET", named if request.flag("watch") and target.subresource is None:
                 return self._reader.watch(request, target)
@@ -63,7 +65,7 @@ class Api:
         raise method_not_allowed(target.resource, request.method.lower())
 
 
-def _fixed_answer(path: str, request: Request) -> Reply:
+def _fixed_answer(path: str, request: Request) -> Reply:  # noqa: PLR0911 - one line a path
     if path in HEALTH_PATHS or path.startswith(("/livez/", "/readyz/", "/healthz/")):
         return text_reply("ok")
     if path == "/version":

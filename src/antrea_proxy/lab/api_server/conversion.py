@@ -101,7 +101,7 @@ def _check_one(field: FieldSchema, value: object, path: str, type_path: str) -> 
         raise _mismatch(value, field, type_path, _go_type(field))
 
 
-def _fits(field: FieldSchema, value: object) -> bool:
+def _fits(field: FieldSchema, value: object) -> bool:  # noqa: PLR0911 - one line a type
     match field.type:
         case ValueType.STRING:
             return isinstance(value, str)

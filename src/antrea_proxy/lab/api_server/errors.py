@@ -1,6 +1,6 @@
 """Refusals of the API: what is wrong, in the words, reasons and codes that the real API server uses.
 
-The texts follow k8s.io/apimachinery `pkg/api/errors` and `pkg/util/validation/field`, because people and tools read them.
+The texts follow k8s.io/apimachinery `pkg/api/errors` and `pkg/util/validation/field`: people and tools read them.
 """
 
 from __future__ import annotations
@@ -45,6 +45,12 @@ def quoted(text: str) -> str:
 
 
 def _printed(value: object) -> str:
+    """Print a value as Go's %#v does lists and maps of strings; anything deeper as JSON."""
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return f"[]string{{{', '.join(quoted(item) for item in value)}}}"
+    if isinstance(value, dict) and all(isinstance(item, str) for item in value.values()):
+        items = ", ".join(f"{quoted(key)}:{quoted(item)}" for key, item in sorted(value.items()))
+        return f"map[string]string{{{items}}}"
     return msgspec.json.encode(value).decode()
 
 
@@ -143,32 +149,32 @@ def _details(resource: Resource, name: str) -> JsonObject:
 
 
 def not_found(resource: Resource, name: str) -> ApiError:
-    """There is no such object."""
+    """Say that there is no such object."""
     text = f"{resource.qualified} {quoted(name)} not found"
     return ApiError(HTTPStatus.NOT_FOUND, "NotFound", text, _details(resource, name))
 
 
 def already_exists(resource: Resource, name: str) -> ApiError:
-    """The name is taken."""
+    """Say that the name is taken."""
     text = f"{resource.qualified} {quoted(name)} already exists"
     return ApiError(HTTPStatus.CONFLICT, "AlreadyExists", text, _details(resource, name))
 
 
 def conflict(resource: Resource, name: str, why: str = "") -> ApiError:
-    """Somebody else has changed the object since it was read."""
+    """Say that somebody else has changed the object since it was read."""
     why = why or "the object has been modified; please apply your changes to the latest version and try again"
     text = f"Operation cannot be fulfilled on {resource.qualified} {quoted(name)}: {why}"
     return ApiError(HTTPStatus.CONFLICT, "Conflict", text, _details(resource, name))
 
 
 def forbidden(resource: Resource, name: str, why: str) -> ApiError:
-    """The request is understood and not allowed."""
+    """Say that the request is understood and not allowed."""
     text = f"{resource.qualified} {quoted(name)} is forbidden: {why}"
     return ApiError(HTTPStatus.FORBIDDEN, "Forbidden", text, _details(resource, name))
 
 
 def invalid(resource: Resource, name: str, errors: Sequence[FieldError]) -> ApiError:
-    """The object's fields do not pass; every one is named."""
+    """Say which of the object's fields do not pass."""
     texts = [str(error) for error in errors]
     joined = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
     details: JsonObject = {"name": name, "group": resource.group, "kind": resource.kind}
@@ -179,37 +185,43 @@ def invalid(resource: Resource, name: str, errors: Sequence[FieldError]) -> ApiE
 
 
 def bad_request(message: str) -> ApiError:
-    """The request cannot be read."""
+    """Say that the request cannot be read."""
     return ApiError(HTTPStatus.BAD_REQUEST, "BadRequest", message)
 
 
 def expired(message: str) -> ApiError:
-    """The resourceVersion asked for is no longer kept; the client lists again."""
+    """Say that the resourceVersion asked for is no longer kept: the client must list again."""
     return ApiError(HTTPStatus.GONE, "Expired", message)
 
 
 def unauthorized() -> ApiError:
-    """The client's token is not known."""
+    """Say that the client's token is not known."""
     return ApiError(HTTPStatus.UNAUTHORIZED, "Unauthorized", "Unauthorized")
 
 
+def internal_error() -> ApiError:
+    """Say that the server itself has failed; why stands in its log."""
+    text = "the lab's API server failed on this request; its log says why"
+    return ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, "InternalError", text)
+
+
 def unknown_path() -> ApiError:
-    """Nothing is served under this path."""
+    """Say that nothing is served under this path."""
     return ApiError(HTTPStatus.NOT_FOUND, "NotFound", "the server could not find the requested resource")
 
 
 def method_not_allowed(resource: Resource, verb: str) -> ApiError:
-    """The resource exists and does not know the verb."""
+    """Say that the resource exists and does not know the verb."""
     text = f"{verb} is not supported on resources of kind {quoted(resource.qualified)}"
     return ApiError(HTTPStatus.METHOD_NOT_ALLOWED, "MethodNotAllowed", text, _details(resource, ""))
 
 
 def unsupported_media_type(message: str) -> ApiError:
-    """The body is of a type that is not read here."""
+    """Say that the body is of a type that is not read here."""
     return ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
 
 
 def not_acceptable(accepted: Sequence[str]) -> ApiError:
-    """None of the types that the client accepts is served."""
+    """Say that none of the types that the client accepts is served."""
     text = f"only the following media types are accepted: {', '.join(accepted)}"
     return ApiError(HTTPStatus.NOT_ACCEPTABLE, "NotAcceptable", text)

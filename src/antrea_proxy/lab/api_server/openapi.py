@@ -75,7 +75,8 @@ def _schemas(roots: list[tuple[ObjectSchema, Resource]]) -> JsonObject:
         name = _component_name(schema)
         if name in found:
             continue
-        found[name] = component = {"type": "object", "description": " ".join(schema.description.split())}
+        component: JsonObject = {"type": "object", "description": " ".join(schema.description.split())}
+        found[name] = component
         properties = {field.name: _field(field, pending) for field in schema.fields.values()}
         component["properties"] = properties
         if required := [field.name for field in schema.fields.values() if field.required]:

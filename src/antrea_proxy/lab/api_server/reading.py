@@ -18,8 +18,8 @@ from antrea_proxy.lab.api_server.negotiation import Accepted, Form, negotiate
 from antrea_proxy.lab.api_server.records import Record, encode
 from antrea_proxy.lab.api_server.replies import Reply, WatchReply, list_bytes, shown
 from antrea_proxy.lab.api_server.requests import Request, Target
-from antrea_proxy.lab.api_server.selectors import Selection
-from antrea_proxy.lab.api_server.store import Store, selection_of
+from antrea_proxy.lab.api_server.selectors import Selection, selection_of
+from antrea_proxy.lab.api_server.store import Store
 from antrea_proxy.lab.api_server.tables import partial_metadata, table
 
 _OBJECT_FORMS = frozenset({Form.TABLE, Form.PARTIAL_METADATA})
@@ -150,7 +150,7 @@ class Reader:
         """Answer with the events of a kind."""
         accepted = negotiate(request.accept, forms=_WATCH_FORMS)
         if request.query.get("sendInitialEvents"):
-            raise _streaming_list_refused(request)
+            raise _streaming_list_refused()
         selection = self.selection(request, target)
         refusal: ApiError | None = None
         try:
@@ -172,7 +172,7 @@ class Reader:
         )
 
 
-def _streaming_list_refused(request: Request) -> ApiError:
+def _streaming_list_refused() -> ApiError:
     """Refuse as the real server does without the feature WatchList; clients then list and watch."""
     detail = "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled"
     cause = {

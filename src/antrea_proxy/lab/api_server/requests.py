@@ -52,13 +52,15 @@ def parse_target(path: str) -> Target:
             raise unknown_path()
     namespace: str | None = None
     match rest:
-        case ["namespaces", found, plural, *tail] if plural not in NAMESPACES.subresources:
-            namespace, rest = found, [plural, *tail]
+        case ["namespaces", found, inner, *tail] if inner not in NAMESPACES.subresources:
+            namespace, rest = found, [inner, *tail]
+    name: str | None = None
+    subresource: str | None = None
     match rest:
         case [plural]:
-            name, subresource = None, None
+            pass
         case [plural, name]:
-            subresource = None
+            pass
         case [plural, name, subresource]:
             pass
         case _:

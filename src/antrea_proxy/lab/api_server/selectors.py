@@ -12,7 +12,7 @@ from typing import Any
 
 from antrea_proxy.lab.api_server import resources
 from antrea_proxy.lab.api_server.errors import JsonObject, bad_request
-from antrea_proxy.lab.api_server.records import Record
+from antrea_proxy.lab.api_server.records import Event, EventType, Record
 from antrea_proxy.lab.api_server.resources import Resource
 
 _KEY = r"(?:[A-Za-z0-9.-]+/)?[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
@@ -217,3 +217,32 @@ class Selection:
     def is_everything(self) -> bool:
         """Whether nothing beyond the namespace narrows the list."""
         return not self.labels.tests and not self.fields.requirements
+
+
+def selection_of(
+    resource: Resource,
+    namespace: str | None,
+    label_selector: LabelSelector | str | None,
+    field_selector: str | None,
+) -> Selection:
+    """Read what a list or watch is narrowed to. Raises ApiError (400) for a selector that is none."""
+    labels = label_selector if isinstance(label_selector, LabelSelector) else LabelSelector.parse(label_selector or "")
+    fields = FieldSelector.parse(resource, field_selector or "")
+    return Selection(namespace=namespace or None, labels=labels, fields=fields)
+
+
+def select_event(event: Event, selection: Selection) -> Event | None:
+    """Show an event as a narrowed watch sees it: what begins to match is ADDED, what ceases to is DELETED."""
+    if selection.is_everything:
+        return event if selection.namespace in (None, event.record.namespace) else None
+    matched = event.previous is not None and selection.matches(event.previous)
+    matches = event.type is not EventType.DELETED and selection.matches(event.record)
+    if event.type is EventType.DELETED:
+        return event if matched else None
+    if matches:
+        kind = EventType.MODIFIED if matched else EventType.ADDED
+    elif matched:
+        kind = EventType.DELETED
+    else:
+        return None
+    return Event(type=kind, resource=event.resource, record=event.record, previous=event.previous)

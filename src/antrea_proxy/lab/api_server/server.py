@@ -9,17 +9,19 @@ import ssl
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import structlog
 from aiohttp import web
 
 from antrea_proxy.lab.api_server.api import PUBLIC_PATHS, Api
 from antrea_proxy.lab.api_server.certificates import Certificates, make_certificates
-from antrea_proxy.lab.api_server.errors import ApiError, unauthorized
+from antrea_proxy.lab.api_server.errors import ApiError, internal_error, unauthorized
 from antrea_proxy.lab.api_server.kubeconfig import kubeconfig, write_private
 from antrea_proxy.lab.api_server.replies import Reply, WatchReply, refusal_reply
 from antrea_proxy.lab.api_server.requests import Request
 from antrea_proxy.lab.api_server.store import Store
 from antrea_proxy.lab.api_server.watching import WatchLines
 
+_LOG = structlog.get_logger(__name__)
 LARGEST_BODY = 3 * 1024 * 1024
 """Bytes of a request's body, as in the real server."""
 _SHUTDOWN_SECONDS = 1.0
@@ -107,7 +109,11 @@ class ApiServer:
             request = await _read(http)
         except ApiError as error:
             return _whole(refusal_reply(error))
-        answer = self._api.answer(request)
+        try:
+            answer = self._api.answer(request)
+        except Exception:  # noqa: BLE001 - the client must get a Status, whatever a hook of the control plane does
+            _LOG.exception("request failed", method=request.method, path=request.path)
+            return _whole(refusal_reply(internal_error()))
         if isinstance(answer, Reply):
             return _whole(answer)
         return await self._send_watch(http, answer)
@@ -168,4 +174,4 @@ async def _read(http: web.Request) -> Request:
 
 
 def _whole(reply: Reply) -> web.Response:
-    return web.Response(status=reply.status, body=reply.content, headers=reply.headers())  # type: ignore[arg-type]
+    return web.Response(status=reply.status, body=reply.content, headers=reply.headers())

@@ -9,7 +9,8 @@ from antrea_proxy.lab.api_server.errors import ApiError, JsonObject
 from antrea_proxy.lab.api_server.negotiation import Form
 from antrea_proxy.lab.api_server.records import Event, encode
 from antrea_proxy.lab.api_server.replies import WatchReply, shown
-from antrea_proxy.lab.api_server.store import Store, select_event
+from antrea_proxy.lab.api_server.selectors import select_event
+from antrea_proxy.lab.api_server.store import Store
 
 BOOKMARK_SECONDS = 15.0
 """How often a watch that allows bookmarks is told the moment up to which it has seen everything."""

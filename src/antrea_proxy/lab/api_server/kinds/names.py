@@ -67,7 +67,10 @@ def dns_1035_label_errors(name: str) -> list[str]:
 def qualified_name_errors(key: str) -> list[str]:
     """Check the key of a label or annotation, with or without a prefix."""
     prefix, slash, name = key.rpartition("/")
-    words = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"
+    words = (
+        "must consist of alphanumeric characters, '-', '_' or '.', "
+        "and must start and end with an alphanumeric character"
+    )
     if slash and "/" in prefix:
         complaint = _regex_complaint(f"a qualified name {words}", _QUALIFIED, "MyName", "my.name", "123-abc")
         return [f"{complaint} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from copy import deepcopy
 from http import HTTPStatus
 from typing import Any, cast
@@ -23,10 +24,10 @@ def _tokens(path: object) -> list[str]:
     return [token.replace("~1", "/").replace("~0", "~") for token in path.split("/")[1:]]
 
 
-def _index(token: str, length: int, path: str) -> int:
-    if not (token == "0" or (token.isdigit() and token[0] != "0")) or int(token) >= length:
+def _index(step: str, length: int, path: str) -> int:
+    if not re.fullmatch("0|[1-9][0-9]*", step, re.ASCII) or int(step) >= length:
         raise _cannot(f"the path {path} names no item of a list of {length}")
-    return int(token)
+    return int(step)
 
 
 def _descend(document: Any, tokens: list[str], path: str) -> Any:  # noqa: ANN401 - any JSON value
@@ -71,7 +72,7 @@ def _member(operation: JsonObject, name: str) -> Any:  # noqa: ANN401 - any JSON
     return value
 
 
-def _apply(document: Any, operation: JsonObject) -> Any:  # noqa: ANN401 - any JSON value
+def _apply(document: Any, operation: JsonObject) -> Any:  # noqa: ANN401, PLR0911 - any JSON value; one case an operation
     path = _member(operation, "path")
     match operation.get("op"):
         case "add":

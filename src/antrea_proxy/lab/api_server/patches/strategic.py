@@ -38,18 +38,21 @@ def _merge_object(schema: ObjectSchema | None, before: JsonObject, patch: JsonOb
         _check_retained(patch, retained)
         after = {key: value for key, value in after.items() if key in retained}
     for key, value in patch.items():
-        if key in {_DIRECTIVE, _RETAIN} or key.startswith(_ORDER_PREFIX):
-            continue
         if key.startswith(_DELETE_PREFIX):
-            name = key.removeprefix(_DELETE_PREFIX)
-            if name in after:
-                after[name] = [item for item in after[name] if item not in value]
-            continue
-        _merge_field(schema, after, key, value)
+            _delete_plain_values(after, key.removeprefix(_DELETE_PREFIX), value)
+        elif key not in {_DIRECTIVE, _RETAIN} and not key.startswith(_ORDER_PREFIX):
+            _merge_field(schema, after, key, value)
     for key, order in patch.items():
         if key.startswith(_ORDER_PREFIX):
             _reorder(schema, after, key.removeprefix(_ORDER_PREFIX), order)
     return after
+
+
+def _delete_plain_values(after: JsonObject, name: str, values: object) -> None:
+    if not isinstance(values, list):
+        raise bad_request(f"{_DELETE_PREFIX}{name} must be a list of the values to delete")
+    if isinstance(existing := after.get(name), list):
+        after[name] = [item for item in existing if item not in values]
 
 
 def _check_retained(patch: JsonObject, retained: object) -> None:
@@ -117,8 +120,8 @@ def _merge_list(field: FieldSchema, before: list[Any], patch: list[Any]) -> list
 def _place(items: list[Any], merge_key: str, wanted: JsonObject) -> int | None:
     """Find the item that a patch means.
 
-    Service ports are merged by `port` alone, which does not tell TCP 53 from UDP 53; where the patch names the protocol,
-    only an item of the same protocol is meant.
+    Service ports are merged by `port` alone, which does not tell TCP 53 from UDP 53; where the patch names the
+    protocol, only an item of the same protocol is meant.
     """
     same = [place for place, item in enumerate(items) if item.get(merge_key) == wanted[merge_key]]
     if merge_key in {"port", "containerPort"} and "protocol" in wanted:
