@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from antrea_proxy.openflow import actions
 from antrea_proxy.openflow.constants import (
+    MAX_MESSAGE_LENGTH,
     NETRONOME,
     NICIRA,
     NO_RECIRCULATION,
@@ -164,7 +165,10 @@ def encode_instructions(wanted: Sequence[actions.Action]) -> bytes:
     if not wanted:
         return b""
     encoded = encode_actions(wanted)
-    return pack(wanted, "!HH4x", type=Instruction.APPLY_ACTIONS, length=8 + len(encoded)) + encoded
+    length = 8 + len(encoded)
+    if length > MAX_MESSAGE_LENGTH:
+        raise InvalidValueError(f"the actions of a flow take {length} bytes; at most {MAX_MESSAGE_LENGTH} fit")
+    return struct.pack("!HH4x", Instruction.APPLY_ACTIONS, length) + encoded
 
 
 def encode_buckets(buckets: Sequence[Bucket]) -> bytes:
