@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import select
 import socket
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeAlias, TypeVar
+from typing import Self, TypeAlias
 
 from antrea_proxy.openflow.batch_encoding import Messages
 from antrea_proxy.openflow.connection import Connection
@@ -27,21 +26,8 @@ from antrea_proxy.openflow.messages import BarrierRequest, Message
 Answer: TypeAlias = ReplyReceived | MultipartReply | SwitchError
 Outcome: TypeAlias = BundleCommitted | BundleRefused | BundleUnknown
 
-_Wanted = TypeVar("_Wanted")
 PATIENCE = 20.0
 """Seconds for an answer."""
-
-
-def _connected(event: Event) -> Connected | None:
-    return event if isinstance(event, Connected) else None
-
-
-def _answer(event: Event) -> Answer | None:
-    return event if isinstance(event, ReplyReceived | MultipartReply | SwitchError) else None
-
-
-def _outcome(event: Event) -> Outcome | None:
-    return event if isinstance(event, BundleCommitted | BundleRefused | BundleUnknown) else None
 
 
 class OpenFlowClient:
@@ -53,7 +39,9 @@ class OpenFlowClient:
         self._socket.settimeout(PATIENCE)
         self._socket.connect(str(path))
         self.events: list[Event] = []
-        self.features = self.wait_for(_connected).features
+        connected = self.wait_for(Connected)
+        assert isinstance(connected, Connected)
+        self.features = connected.features
 
     def __enter__(self) -> Self:
         return self
@@ -63,16 +51,19 @@ class OpenFlowClient:
     ) -> None:
         self._socket.close()
 
-    def wait_for(self, wanted: Callable[[Event], _Wanted | None]) -> _Wanted:
-        """Exchange bytes until an event came of which `wanted` makes something; the others are kept in `events`."""
+    def wait_for(self, *kinds: type[Event]) -> Event:
+        """Exchange bytes until an event of one of these kinds came; the others are kept in `events`."""
         while True:
             for place, event in enumerate(self.events):
-                found = wanted(event)
-                if found is not None:
-                    del self.events[place]
-                    return found
+                if isinstance(event, kinds):
+                    return self.events.pop(place)
                 assert not isinstance(event, Closed), event
             self._exchange()
+
+    def _answer(self) -> Answer:
+        event = self.wait_for(ReplyReceived, MultipartReply, SwitchError)
+        assert isinstance(event, ReplyReceived | MultipartReply | SwitchError)
+        return event
 
     def _exchange(self) -> None:
         """Write what is to be written, reading meanwhile so that neither side waits for the other; then read once."""
@@ -91,7 +82,7 @@ class OpenFlowClient:
     def ask(self, request: Message) -> Answer:
         """Send a request and wait for its answer."""
         xid = self.connection.send(request)
-        answer: Answer = self.wait_for(_answer)
+        answer = self._answer()
         assert answer.xid == xid
         return answer
 
@@ -101,7 +92,7 @@ class OpenFlowClient:
         barrier = self.connection.send(BarrierRequest())
         errors: list[SwitchError] = []
         while True:
-            answer: Answer = self.wait_for(_answer)
+            answer = self._answer()
             if answer.xid == barrier:
                 return errors
             assert isinstance(answer, SwitchError)
@@ -110,6 +101,7 @@ class OpenFlowClient:
     def commit(self, messages: Messages) -> Outcome:
         """Send messages as one bundle and wait for its outcome."""
         bundle_id = self.connection.commit(messages)
-        outcome: Outcome = self.wait_for(_outcome)
+        outcome = self.wait_for(BundleCommitted, BundleRefused, BundleUnknown)
+        assert isinstance(outcome, BundleCommitted | BundleRefused | BundleUnknown)
         assert outcome.bundle_id == bundle_id
         return outcome

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from antrea_proxy.openflow import fields
 from antrea_proxy.openflow.errors import InvalidValueError, require_bits
@@ -15,6 +15,10 @@ _WIDE_REGISTERS: Final = {
     **{wide: fields.REGISTERS[2 * index : 2 * index + 2] for index, wide in enumerate(fields.XREGISTERS)},
     **{wide: fields.REGISTERS[4 * index : 4 * index + 4] for index, wide in enumerate(fields.XXREGISTERS)},
 }
+
+
+Criterion: TypeAlias = tuple[Field, int] | tuple[Field, int, int | None]
+"""What a Match is made of: a field, the value of its bits, and which bits count; without a mask, all."""
 
 
 class Condition(NamedTuple):
@@ -46,7 +50,7 @@ class Match:
 
     conditions: tuple[Condition, ...]
 
-    def __init__(self, *conditions: tuple[Field, int] | tuple[Field, int, int | None]) -> None:
+    def __init__(self, *conditions: Criterion) -> None:
         found: dict[Field, Condition] = {}
         for field, value, *mask in conditions:
             for condition in _split(_condition(field, value, mask[0] if mask else None)):

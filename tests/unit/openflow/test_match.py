@@ -9,13 +9,13 @@ import pytest
 from antrea_proxy.openflow import fields
 from antrea_proxy.openflow.encoding import match_bytes
 from antrea_proxy.openflow.errors import InvalidValueError, OpenFlowError
-from antrea_proxy.openflow.fields import ETH_TYPE, IP_PROTO, IPV4_DST, IPV4_SRC, REG0, TCP_DST, Field
-from antrea_proxy.openflow.match import Match
+from antrea_proxy.openflow.fields import ETH_TYPE, IP_PROTO, IPV4_DST, IPV4_SRC, REG0, TCP_DST
+from antrea_proxy.openflow.match import Criterion, Match
 
 
 def test_the_order_of_conditions_does_not_matter() -> None:
     """The order of conditions does not matter."""
-    conditions: tuple[tuple[Field, int] | tuple[Field, int, int], ...] = (
+    conditions: tuple[Criterion, ...] = (
         (ETH_TYPE, 0x0800),
         (IP_PROTO, 6),
         (IPV4_SRC, 0x0A000000, 0xFF000000),
@@ -75,7 +75,7 @@ def test_a_condition_holds_for_the_packets_that_it_describes() -> None:
     ],
 )
 def test_a_match_that_openflow_has_no_bytes_for_is_refused_with_the_reason(
-    conditions: list[tuple[Field, int]], words: str
+    conditions: list[Criterion], words: str
 ) -> None:
     """A match that openflow has no bytes for is refused with the reason."""
     with pytest.raises(InvalidValueError, match=r"^match: ") as caught:
