@@ -89,7 +89,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """An endpoint that a new connection may go to; `share`, 0 to 1, is its part of them. `followed` is the one traced."""
+    """An endpoint that a new connection may go to; `share` is its part of them, 0 to 1. One is `followed`."""
 
     address: str
     port: int
@@ -169,7 +169,7 @@ def trace(
 
 
 def _balancer(load_balancers: Mapping[LoadBalancerName, LoadBalancer], question: Question) -> LoadBalancer | None:
-    wanted = (str(question.address), question.port, question.protocol)
+    wanted = (question.address, question.port, question.protocol)
     for balancer in load_balancers.values():
         port = balancer.port
         if (port.address, port.port, port.protocol) == wanted:
