@@ -120,22 +120,25 @@ def decode_watch_event(kind: Kind[ObjectT], line: bytes) -> WatchEvent[ObjectT]:
 
 def convert(kind: Kind[ObjectT], plain: object) -> ObjectT | Undecodable:
     """Turn plain dicts and lists into an object; null counts as absent, as in the API."""
-    present = without_nulls(plain)
     try:
-        return msgspec.convert(present, kind.type)
+        return msgspec.convert(_without_nulls(plain, {}), kind.type)
     except (msgspec.ValidationError, RecursionError) as error:
-        name, version = _identity_of(present)
+        name, version = _identity_of(plain)
         reason, path = _parted(error)
         return Undecodable(kind=kind, name=name, path=path, reason=reason, resource_version=version)
 
 
-def without_nulls(plain: object) -> object:
-    """Copy plain data without the members of mappings that are null."""
-    if isinstance(plain, Mapping):
-        return {key: without_nulls(value) for key, value in plain.items() if value is not None}
-    if isinstance(plain, list):
-        return [without_nulls(value) for value in plain]
-    return plain
+def _without_nulls(plain: object, done: dict[int, object]) -> object:
+    """Copy plain data without the members of mappings that are null; what is shared (YAML's aliases) stays shared."""
+    if not isinstance(plain, dict | list):
+        return plain
+    if id(plain) not in done:
+        done[id(plain)] = (
+            {key: _without_nulls(value, done) for key, value in plain.items() if value is not None}
+            if isinstance(plain, dict)
+            else [_without_nulls(value, done) for value in plain]
+        )
+    return done[id(plain)]
 
 
 def _one_by_one(kind: Kind[ObjectT], data: bytes | bytearray) -> DecodedList[ObjectT]:
