@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class HostError(Exception):
     """Base of every error of this room."""
+
+
+def raise_all(problems: Sequence[HostError]) -> None:
+    """Raise what went wrong, if anything did: one error as it is, several as one that says them all."""
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise HostError("; ".join(map(str, problems))) from problems[0]
 
 
 class InterfaceMissing(HostError):  # noqa: N818 - names a state of the Node, as the message does

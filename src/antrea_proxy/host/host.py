@@ -8,7 +8,7 @@ from typing import Protocol
 
 from antrea_proxy.host.changes import KernelChanges, diff
 from antrea_proxy.host.desired import PORTS_TABLE, TABLE, HostState
-from antrea_proxy.host.errors import HostError
+from antrea_proxy.host.errors import HostError, raise_all
 from antrea_proxy.host.nftables import Table
 from antrea_proxy.host.values import KernelState
 from antrea_proxy.network.values import REFUSAL_PORT
@@ -91,10 +91,7 @@ class Host:
             kernel = await self._apply_kernel(desired.kernel)
         except HostError as error:
             problems.append(error)
-        if len(problems) == 1:
-            raise problems[0]
-        if problems:
-            raise HostError("; ".join(map(str, problems))) from problems[0]
+        raise_all(problems)
         return Repair(kernel=kernel, table=table, shielded_ports=shielded)
 
     async def shield_port(self, interface: str) -> None:

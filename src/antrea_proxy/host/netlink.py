@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from pyroute2 import IPRoute, NetlinkError, netns
 
 from antrea_proxy.host.changes import KernelChanges
-from antrea_proxy.host.errors import HostError, InterfaceMissing, KernelRefused, NamespaceMissing
+from antrea_proxy.host.errors import HostError, InterfaceMissing, KernelRefused, NamespaceMissing, raise_all
 from antrea_proxy.host.offload import disable_tx_checksum_offload
 from antrea_proxy.host.sysctls import read_sysctls, write_sysctl
 from antrea_proxy.host.values import PROTOCOL, Address, KernelState, Link, Neighbour, Route, Sysctl
@@ -255,8 +255,7 @@ def _apply(changes: KernelChanges) -> None:
         each(changes.routes_removed, lambda item: _remove_route(ipr, item))
         each(changes.neighbours_removed, lambda item: _remove_neighbour(ipr, item))
         each(changes.addresses_removed, lambda item: _remove_address(ipr, item))
-    if problems:
-        raise HostError("; ".join(map(str, problems))) from problems[0]
+    raise_all(problems)
 
 
 def _set_link(ipr: IPRoute, link: Link) -> None:
