@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from antrea_proxy.lab.api_server.discovery import aggregated_document, discovery_document, version_document
-from antrea_proxy.lab.api_server.errors import ApiError, method_not_allowed, not_acceptable, unknown_path
+from antrea_proxy.lab.api_server.errors import ApiError, method_not_allowed, unknown_path
 from antrea_proxy.lab.api_server.negotiation import Form, negotiate
 from antrea_proxy.lab.api_server.openapi import group_document, index_document
 from antrea_proxy.lab.api_server.reading import Reader
@@ -15,6 +15,9 @@ from antrea_proxy.lab.api_server.requests import Request, Target, parse_target
 from antrea_proxy.lab.api_server.store import Store
 from antrea_proxy.lab.api_server.writing import Writer
 
+_OPENAPI_V2_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+_EMPTY_OPENAPI_V2 = b"\x0a\x032.0"
+"""A protobuf Document whose first field, swagger, is 2.0."""
 HEALTH_PATHS = frozenset({"/healthz", "/livez", "/readyz"})
 PUBLIC_PATHS = HEALTH_PATHS | {"/version"}
 """Paths that are answered to anybody."""
@@ -75,8 +78,8 @@ def _fixed_answer(path: str, request: Request) -> Reply:  # noqa: PLR0911 - one 
     if path.startswith("/openapi/v3/"):
         return Reply(content=group_document(path.removeprefix("/openapi/v3/")))
     if path == "/openapi/v2":
-        # Only the protobuf form is ever asked for, and only by clients that find no v3.
-        raise not_acceptable(["application/json under /openapi/v3"])
+        # kubectl looks here for kinds that it has not found in v3; no definition tells it that there is none.
+        return Reply(content=_EMPTY_OPENAPI_V2, content_type=_OPENAPI_V2_TYPE)
     if path in {"/api", "/apis"}:
         accepted = negotiate(request.accept, forms=frozenset({Form.AGGREGATED_DISCOVERY}))
         if accepted.form is Form.AGGREGATED_DISCOVERY:

@@ -8,9 +8,11 @@ import msgspec
 import yaml
 
 from antrea_proxy.lab.api_server.errors import JsonObject, bad_request, unsupported_media_type
+from antrea_proxy.lab.api_server.protobuf import decode_protobuf
 from antrea_proxy.lab.api_server.requests import Request
 
 _JSON_TYPES = frozenset({"", "application/json", "*/*"})
+_PROTOBUF_TYPE = "application/vnd.kubernetes.protobuf"
 _YAML_TYPES = frozenset({"application/yaml", "application/x-yaml", "text/yaml"})
 
 
@@ -63,6 +65,8 @@ def parse_object(request: Request) -> JsonObject:
         found = parse_json(request.body)
     elif kind in _YAML_TYPES:
         found = parse_yaml(request.body)
+    elif kind == _PROTOBUF_TYPE:
+        found = decode_protobuf(request.body)
     else:
         readable = ", ".join(sorted((_JSON_TYPES - {"", "*/*"}) | {"application/yaml"}))
         raise unsupported_media_type(
