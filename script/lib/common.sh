@@ -27,9 +27,12 @@ packages_missing() { # those of the given Debian packages that are not installed
     done
 }
 
-apt_get() {
-    DEBIAN_FRONTEND=noninteractive apt-get -q -y \
-        -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 "$@" </dev/null
+apt_get() { # says nothing unless it fails
+    local words status=0
+    words=$(DEBIAN_FRONTEND=noninteractive apt-get -q -y \
+        -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 "$@" </dev/null 2>&1) || status=$?
+    [ "$status" = 0 ] || printf '%s\n' "$words" >&2
+    return "$status"
 }
 
 apt_install() { # Debian packages, without those they only recommend; lists are fetched only when they have to be
