@@ -268,8 +268,8 @@ PORT = struct.pack("!IH2x6s2x16sII", 2, 72, bytes(6), b"antrea-gw0", 1, 4) + str
 
 FROM_SWITCH: tuple[bytes, ...] = (
     frame(MessageType.FEATURES_REPLY, struct.pack("!QIBB2xII", 0x1234, 0, 254, 0, 0x24F, 0)),
-    encode(messages.Error(type=2, code=9, data=b"the start of it"), xid=7),
-    encode(messages.Error(type=0xFFFF, code=42, data=b"the start of it", experimenter=0x2320), xid=7),
+    encode(messages.Error(type=2, code=9, data=encode(messages.BarrierRequest())), xid=7),
+    encode(messages.Error(type=0xFFFF, code=42, data=encode(messages.BarrierRequest()), experimenter=0x2320), xid=7),
     frame(
         MessageType.PACKET_IN,
         struct.pack("!IHBBQ", 0xFFFFFFFF, 60, 1, 9, 5) + encode_match(Match((fields.IN_PORT, 3))) + bytes(2 + 60),

@@ -210,6 +210,19 @@ def test_requests_are_answered(client: OpenFlowClient) -> None:
     assert isinstance(client.ask(messages.EchoRequest(data=b"x")), ReplyReceived)
 
 
+def test_flows_are_listed_and_deleted_by_bits_of_their_cookie(client: OpenFlowClient) -> None:
+    """Flows are listed and deleted by bits of their cookie."""
+    flows = [FlowMod(table=TableId(number), cookie=Cookie(number)) for number in range(4)]
+    assert isinstance(client.commit([encode(flow) for flow in flows]), BundleCommitted)
+    reply = client.ask(messages.FlowDescRequest(cookie=Cookie(1), cookie_mask=1))
+    assert isinstance(reply, MultipartReply)
+    assert isinstance(reply.parts[0], messages.FlowDescReply)
+    assert sorted(flow.cookie for flow in reply.parts[0].flows) == [1, 3]
+    odd = FlowMod(command=FlowModCommand.DELETE, table=ALL_TABLES, cookie=Cookie(1), cookie_mask=1)
+    assert client.do(odd) == []
+    assert sorted(flow.cookie for flow in _flows(client)) == [0, 2]
+
+
 def test_a_port_is_described_and_told_not_to_send_to_the_controller(client: OpenFlowClient) -> None:
     """A port is described and told not to send to the controller."""
     reply = client.ask(messages.PortDescRequest(port=OFPP_LOCAL))
