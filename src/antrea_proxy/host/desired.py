@@ -86,7 +86,8 @@ def _sysctls(network: Network) -> Iterator[Sysctl]:
 
     rp_filter: the kernel takes the larger of `all` and the interface's own, so 0 would leave a strict `all` (1) in
     force; 2, loose, wins over it. The Node's stack gets packets through the gateway whose sources it reaches by
-    another way.
+    another way. accept_dad: while an interface's link-local address is still being probed (1 to 2 s), the kernel cannot
+    ask for a neighbour on behalf of others, and a refusal or a forwarded packet would be lost.
     """
     gateway = network.gateway.name
     if network.pod_cidr_v4 is not None:
@@ -97,6 +98,7 @@ def _sysctls(network: Network) -> Iterator[Sysctl]:
         for name in (gateway, REFUSAL_PORT):
             yield Sysctl(key=f"net/ipv6/conf/{name}/disable_ipv6", value="0")
             yield Sysctl(key=f"net/ipv6/conf/{name}/accept_ra", value="0")
+            yield Sysctl(key=f"net/ipv6/conf/{name}/accept_dad", value="0")
 
 
 def _table(network: Network) -> Table:
