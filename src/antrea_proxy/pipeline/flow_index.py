@@ -6,7 +6,8 @@ when a packet meets it, so that the index of 30,000 flows takes a fraction of a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import struct
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, NamedTuple
@@ -20,7 +21,7 @@ from antrea_proxy.openflow.groups import Bucket
 from antrea_proxy.openflow.match import Match
 from antrea_proxy.openflow.match_decoding import decode_conditions, read_field_header
 from antrea_proxy.openflow.reading import rounded
-from antrea_proxy.pipeline.units import Owner, Unit
+from antrea_proxy.pipeline.units import FlowEntry, Owner, Unit
 
 _TABLE: Final = 24
 _PRIORITY: Final = slice(30, 32)
@@ -32,6 +33,8 @@ _CONDITIONS: Final = 52
 _GROUP_TYPE: Final = 10
 _BUCKETS_LENGTH: Final = slice(16, 18)
 _BUCKETS: Final = 24
+_BUCKET: Final = struct.Struct("!HH")
+_BUCKET_HEADER: Final = 8
 """Where these stand in a GroupMod (section 7.3.4.3)."""
 
 _WIDE: Final[Mapping[Field, tuple[Field, ...]]] = {
@@ -39,6 +42,9 @@ _WIDE: Final[Mapping[Field, tuple[Field, ...]]] = {
     **{wide: fields.REGISTERS[4 * place : 4 * place + 4] for place, wide in enumerate(fields.XXREGISTERS)},
 }
 _KNOWN: Final = frozenset(fields.ALL)
+
+DP_HASH: Final = "dp_hash"
+"""The selection method by which the datapath hashes; also a select group's that names none (ovs-ofctl(8))."""
 
 
 class CompiledFlow(NamedTuple):
@@ -55,15 +61,29 @@ class CompiledFlow(NamedTuple):
         return self.message[_TABLE]
 
     @property
+    def match_bytes(self) -> bytes:
+        """The conditions of its match, encoded."""
+        return self.message[_CONDITIONS : _match_end(self.message)]
+
+    @property
+    def instruction_bytes(self) -> bytes:
+        """What it does, encoded."""
+        return self.message[_MATCH + rounded(int.from_bytes(self.message[_MATCH_LENGTH], "big")) :]
+
+    @property
     def match(self) -> Match:
         """What it matches. Raises DecodeError."""
-        return decode_conditions(self.message[_CONDITIONS : _match_end(self.message)])
+        return decode_conditions(self.match_bytes)
 
     @property
     def actions(self) -> tuple[Action, ...]:
         """What it does; nothing if it drops. Raises DecodeError."""
-        start = _MATCH + rounded(int.from_bytes(self.message[_MATCH_LENGTH], "big"))
-        return decode_instructions(self.message[start:])
+        return decode_instructions(self.instruction_bytes)
+
+    @classmethod
+    def of(cls, owner: Owner, entry: FlowEntry) -> CompiledFlow:
+        """Take a flow of a unit."""
+        return cls(int.from_bytes(entry.message[_PRIORITY], "big"), owner, entry.cookie, entry.message)
 
 
 class CompiledGroup(NamedTuple):
@@ -86,10 +106,23 @@ class CompiledGroup(NamedTuple):
     @property
     def hashes(self) -> bool:
         """Whether the datapath hashes the packet for it: a recirculation, unless the packet was hashed before."""
-        if self.type is not GroupType.SELECT:
-            return False
+        return self.type is GroupType.SELECT and self.method == DP_HASH
+
+    @property
+    def method(self) -> str:
+        """How a select group chooses. Raises DecodeError."""
         method = decode_selection_method(self.message[self._buckets_end :])
-        return method is None or method.name == "dp_hash"
+        return DP_HASH if method is None else method.name
+
+    @property
+    def bucket_actions(self) -> Iterator[bytes]:
+        """The actions of each bucket, encoded (section 7.3.4.3.1)."""
+        offset, end = _BUCKETS, self._buckets_end
+        while offset < end:
+            length, actions_length = _BUCKET.unpack_from(self.message, offset)
+            start = offset + _BUCKET_HEADER
+            yield self.message[start : start + actions_length]
+            offset += length
 
     @property
     def _buckets_end(self) -> int:
@@ -184,8 +217,8 @@ class CompiledTables:
         by_length: dict[int, list[_Shape]] = {}
         for owner, unit in self._units.items():
             for entry in unit.flows:
-                message = entry.message
-                conditions = message[_CONDITIONS : _match_end(message)]
+                flow = CompiledFlow.of(owner, entry)
+                conditions = flow.match_bytes
                 bits = int.from_bytes(conditions, "big")
                 shapes = by_length.setdefault(len(conditions), [])
                 for shape in shapes:
@@ -194,8 +227,7 @@ class CompiledTables:
                 else:
                     shape = _Shape.of(conditions)
                     shapes.append(shape)
-                flow = CompiledFlow(int.from_bytes(message[_PRIORITY], "big"), owner, entry.cookie, message)
-                shape.flows.setdefault(message[_TABLE], {}).setdefault(bits & shape.values, []).append(flow)
+                shape.flows.setdefault(flow.table, {}).setdefault(bits & shape.values, []).append(flow)
         return tuple(shape for shapes in by_length.values() for shape in shapes)
 
     @cached_property
@@ -228,7 +260,7 @@ def all_flows(units: Mapping[Owner, Unit]) -> Iterable[CompiledFlow]:
     """Every flow of the units, with its owner."""
     for owner, unit in units.items():
         for entry in unit.flows:
-            yield CompiledFlow(int.from_bytes(entry.message[_PRIORITY], "big"), owner, entry.cookie, entry.message)
+            yield CompiledFlow.of(owner, entry)
 
 
 def _match_end(message: bytes) -> int:

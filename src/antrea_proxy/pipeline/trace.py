@@ -111,8 +111,8 @@ class Stage:
 class Trace:
     """The way of a connection's first packet, and of the first reply where that comes from this Node's own ports.
 
-    `warnings` tell where the switch departs from the compiled tables, what it complains of, and what could not be
-    followed.
+    `differences` tell where the switch departs from the compiled tables; `remarks`, what it complains of and what could
+    not be followed.
     """
 
     verdict: Verdict
@@ -121,8 +121,14 @@ class Trace:
     choices: tuple[Choice, ...]
     walk: Walk
     reply: Walk | None
-    warnings: tuple[str, ...]
+    differences: tuple[str, ...]
+    remarks: tuple[str, ...]
     switch: SwitchTrace | None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Return all that a reader should doubt."""
+        return self.differences + self.remarks
 
 
 def trace(
@@ -143,10 +149,7 @@ def trace(
     verdict = _verdict(way)
     reply = _reply(tables, way, verdict)
     choices = _choices(tables, way, balancer, translation)
-    warnings = list(way.uncertain)
-    if switch is not None:
-        warnings += differences(way, switch)
-        warnings += [f"the switch says: {complaint}" for complaint in switch.complaints]
+    complaints = () if switch is None else switch.complaints
     owner = next((step.owner for step in way.steps if step.owner and step.owner.kind is OwnerKind.SERVICE), None)
     stages = (
         _pod_stage(question),
@@ -163,7 +166,8 @@ def trace(
         choices=choices,
         walk=way,
         reply=reply,
-        warnings=tuple(warnings),
+        differences=() if switch is None else differences(way, switch),
+        remarks=(*way.uncertain, *(f"the switch says: {complaint}" for complaint in complaints)),
         switch=switch,
     )
 

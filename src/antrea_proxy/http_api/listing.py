@@ -1,0 +1,106 @@
+"""Long lists and their changes as bytes, a part at a time, so that the agent's loop is never held up for long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import msgspec
+
+from antrea_proxy.agent.status import AgentStatus
+from antrea_proxy.http_api.switch_views import flow_views, group_views
+from antrea_proxy.http_api.view_types import ItemView
+from antrea_proxy.http_api.views import Selection, endpoint_views, node_views, pod_views, service_views
+
+PART: Final = 250
+"""Items that are made and encoded without a pause: some milliseconds."""
+
+Key: TypeAlias = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """A list of the API: how its items are made, and the fields that tell an item from another."""
+
+    kind: str
+    views: Callable[[AgentStatus, Selection], Iterator[ItemView]]
+    identity: tuple[str, ...]
+
+    def key(self, item: ItemView) -> Key:
+        """Return the values of the identity."""
+        return tuple(getattr(item, name) for name in self.identity)
+
+
+_ENDPOINT: Final = ("namespace", "service", "service_port", "family", "protocol", "address", "port", "reason")
+
+RESOURCES: Final[Mapping[str, Resource]] = {
+    "services": Resource(kind="ServiceList", views=service_views, identity=("namespace", "name")),
+    "endpoints": Resource(kind="EndpointList", views=endpoint_views, identity=_ENDPOINT),
+    "flows": Resource(
+        kind="FlowList", views=flow_views, identity=("owner", "table_name", "priority", "match", "cookie")
+    ),
+    "groups": Resource(kind="GroupList", views=group_views, identity=("group_id", "owner")),
+    "nodes": Resource(kind="NodeList", views=node_views, identity=("name",)),
+    "pods": Resource(kind="PodList", views=pod_views, identity=("namespace", "name", "container_id", "interface")),
+}
+
+_encoder = msgspec.json.Encoder()
+
+
+def list_parts(resource: Resource, status: AgentStatus, selection: Selection) -> Iterator[bytes]:
+    """Encode a whole list, as parts of one JSON object: its kind and its items."""
+    head = f'{{"kind":"{resource.kind}","node":{_encoder.encode(status.node_name).decode()},"items":['
+    part, separator = [head.encode()], b""
+    for number, item in enumerate(resource.views(status, selection), start=1):
+        part += [separator, _encoder.encode(item)]
+        separator = b",\n"
+        if number % PART == 0:
+            yield b"".join(part)
+            part = []
+    yield b"".join((*part, b"]}\n"))
+
+
+class Watcher:
+    """Remembers what one client was told, to tell it what has changed since."""
+
+    def __init__(self, resource: Resource, selection: Selection) -> None:
+        self._resource = resource
+        self._selection = selection
+        self._told: dict[Key, int] = {}
+
+    def parts(self, status: AgentStatus) -> Iterator[bytes]:
+        """Encode the changes since the last call as JSON lines: `{"type": "ADDED", "object": {...}}`.
+
+        The object of DELETED has those of its keys that tell it from others. A part may be empty. All of them must be
+        taken before the next call.
+        """
+        before, told, lines = self._told, dict[Key, int](), list[bytes]()
+        gone: dict[Key, None] = dict.fromkeys(before)
+        for number, item in enumerate(self._resource.views(status, self._selection), start=1):
+            key, encoded = self._resource.key(item), _encoder.encode(item)
+            told[key] = digest = hash(encoded)
+            gone.pop(key, None)
+            if before.get(key) != digest:
+                lines.append(_line("MODIFIED" if key in before else "ADDED", encoded))
+            if number % PART == 0:
+                yield b"".join(lines)
+                lines = []
+        names = [_camel(name) for name in self._resource.identity]
+        lines += [_line("DELETED", _encoder.encode(dict(zip(names, key, strict=True)))) for key in gone]
+        self._told = told
+        yield b"".join(lines)
+
+
+def _line(kind: str, encoded: bytes) -> bytes:
+    return b'{"type":"%s","object":%s}\n' % (kind.encode(), encoded)
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))
+
+
+def non_empty(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Leave out empty parts: in HTTP's chunked coding they would end the answer (RFC 9112 section 7.1)."""
+    return (part for part in parts if part)
