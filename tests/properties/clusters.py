@@ -11,15 +11,34 @@ V4 = [f"10.10.{node}.{host}" for node in (1, 2, 3) for host in (2, 3)] + ["10.96
 V6 = [f"fd00:10:{node}::{host}" for node in (1, 2, 3) for host in (2, 3)]
 CLUSTER_IPS = ["10.96.0.1", "10.96.0.2", "fd00:96::1", "fd00:96::2"]
 
-_maybe = st.sampled_from([None, True, False])
-_port_names = st.sampled_from(["http", "dns"])
-_protocols = st.sampled_from(["TCP", "UDP"])
+_conditions = st.sampled_from(
+    [
+        {"ready": True, "serving": True, "terminating": False},
+        {"ready": False, "serving": True, "terminating": True},
+        {"ready": False, "serving": False, "terminating": True},
+        {"ready": False, "serving": False, "terminating": False},
+        {"ready": False},
+        {"ready": None, "serving": None},
+        {},
+    ]
+)
+_names_and_protocols = st.sampled_from(
+    [("http", "TCP"), ("http", "TCP"), ("http", "TCP"), ("dns", "UDP"), ("dns", "TCP")]
+)
+
+
+def _ports(numbers: list[int]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.builds(
+        lambda what, number: {"name": what[0], "protocol": what[1], "port": number},
+        _names_and_protocols,
+        st.sampled_from(numbers),
+    )
 
 
 @st.composite
 def services(draw: st.DrawFn) -> list[dict[str, Any]]:
     """Up to four Services, some headless or of another proxy, that may claim the same ClusterIP."""
-    names = draw(st.lists(st.sampled_from("abcd"), unique=True, max_size=4))
+    names = draw(st.lists(st.sampled_from("abcd"), unique=True, min_size=1, max_size=4))
     return [draw(_service(name)) for name in names]
 
 
@@ -27,9 +46,7 @@ def services(draw: st.DrawFn) -> list[dict[str, Any]]:
 def _service(draw: st.DrawFn, name: str) -> dict[str, Any]:
     ports = draw(
         st.lists(
-            st.fixed_dictionaries(
-                {"name": _port_names, "protocol": _protocols, "port": st.sampled_from([80, 443, 0, 70000])}
-            ),
+            _ports([80, 80, 80, 443, 0, 70000]),
             min_size=1,
             max_size=2,
             unique_by=(lambda port: port["name"], lambda port: (port["port"], port["protocol"])),
@@ -39,7 +56,7 @@ def _service(draw: st.DrawFn, name: str) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "type": draw(st.sampled_from(["ClusterIP", "ClusterIP", "ClusterIP", "ExternalName"])),
         "ports": ports,
-        "internalTrafficPolicy": draw(st.sampled_from(["Cluster", "Cluster", "Local"])),
+        "internalTrafficPolicy": draw(st.sampled_from(["Cluster", "Local"])),
     }
     if draw(st.booleans()) or draw(st.booleans()):
         spec |= {"clusterIP": addresses[0], "clusterIPs": addresses}
@@ -75,9 +92,7 @@ def _slice(draw: st.DrawFn, name: str) -> dict[str, Any]:
             st.fixed_dictionaries(
                 {
                     "addresses": st.sampled_from(V4 if family == "IPv4" else V6).map(lambda address: [address]),
-                    "conditions": st.fixed_dictionaries({}, optional={
-                        "ready": _maybe, "serving": _maybe, "terminating": _maybe,
-                    }),
+                    "conditions": _conditions,
                 },
                 optional={"nodeName": st.sampled_from(NODES)},
             ),
@@ -86,9 +101,7 @@ def _slice(draw: st.DrawFn, name: str) -> dict[str, Any]:
     )
     ports = draw(
         st.lists(
-            st.fixed_dictionaries(
-                {"name": _port_names, "protocol": _protocols, "port": st.sampled_from([80, 8080, 5353])}
-            ),
+            _ports([80, 8080, 5353]),
             max_size=2,
             unique_by=lambda port: (port["name"], port["protocol"]),
         )
@@ -97,7 +110,7 @@ def _slice(draw: st.DrawFn, name: str) -> dict[str, Any]:
         "metadata": {
             "name": name,
             "namespace": "default",
-            "labels": {"kubernetes.io/service-name": draw(st.sampled_from("abcde"))},
+            "labels": {"kubernetes.io/service-name": draw(st.sampled_from("aabbcde"))},
         },
         "addressType": family,
         "endpoints": endpoints,

@@ -1,4 +1,4 @@
-"""The rules of the Service API in plain Python, written from its documents: an oracle that shares no code with the core.
+"""The rules of the Service API in plain Python, from its documents: an oracle that shares no code with the core.
 
 Objects are plain dictionaries as the API writes them.
 """
@@ -41,27 +41,11 @@ def answers(services: list[Json], slices: list[Json], node: str) -> dict[tuple[s
 def _answer(service: Json, port: Json, address: str, slices: list[Json], node: str) -> Answer:
     best: dict[tuple[str, int], dict[str, bool]] = {}
     for item in slices:
-        if item["metadata"]["labels"]["kubernetes.io/service-name"] != service["metadata"]["name"]:
-            continue
-        if item["metadata"]["namespace"] != service["metadata"]["namespace"]:
-            continue
-        if item["addressType"] != f"IPv{ip_address(address).version}":
-            continue
-        numbers = [p["port"] for p in item["ports"] if (p["name"], p["protocol"]) == (port["name"], port["protocol"])]
-        if not numbers:
-            continue
-        for endpoint in item["endpoints"]:
-            key = (endpoint["addresses"][0], numbers[0])
-            conditions = endpoint["conditions"]
-            facts = {
-                "ready": conditions.get("ready") is not False,
-                "serving": conditions.get("serving") is not False,
-                "terminating": bool(conditions.get("terminating")),
-                "local": endpoint.get("nodeName") == node,
-            }
-            if key == (address, port["port"]):
-                continue
-            if key not in best or _rank(facts) < _rank(best[key]):
+        number = _number(item, service, port, address)
+        for endpoint in item["endpoints"] if number else []:
+            key = (endpoint["addresses"][0], number)
+            facts = _facts(endpoint, node)
+            if key != (address, port["port"]) and (key not in best or _rank(facts) < _rank(best[key])):
                 best[key] = facts
     everywhere = _usable(best)
     if service["spec"].get("internalTrafficPolicy") != "Local":
@@ -70,6 +54,25 @@ def _answer(service: Json, port: Json, address: str, slices: list[Json], node: s
     if here:
         return Answer(here)
     return Answer(frozenset(), "dropped" if everywhere else "refused")
+
+
+def _number(item: Json, service: Json, port: Json, address: str) -> int:
+    """The number that a slice gives to the port; 0 if the slice does not serve it."""
+    metadata = item["metadata"]
+    owner = (metadata["namespace"], metadata["labels"]["kubernetes.io/service-name"])
+    if owner != _name(service) or item["addressType"] != f"IPv{ip_address(address).version}":
+        return 0
+    return next((p["port"] for p in item["ports"] if (p["name"], p["protocol"]) == (port["name"], port["protocol"])), 0)
+
+
+def _facts(endpoint: Json, node: str) -> dict[str, bool]:
+    conditions = endpoint["conditions"]
+    return {
+        "ready": conditions.get("ready") is not False,
+        "serving": conditions.get("serving") is not False,
+        "terminating": bool(conditions.get("terminating")),
+        "local": endpoint.get("nodeName") == node,
+    }
 
 
 def _usable(endpoints: dict[tuple[str, int], dict[str, bool]]) -> frozenset[tuple[str, int]]:

@@ -47,7 +47,13 @@ def test_every_address_and_port_is_answered_as_the_service_api_promises(
     assert decided(cluster, set(cluster.services)) == answers(services, slices, NODE)
 
 
-@given(first=clusters.services(), last=clusters.services(), slices=clusters.slices(), later=clusters.slices(), seed=st.integers())
+@given(
+    first=clusters.services(),
+    last=clusters.services(),
+    slices=clusters.slices(),
+    later=clusters.slices(),
+    seed=st.integers(),
+)
 def test_single_changes_in_any_order_end_where_a_fresh_start_from_the_last_state_does(
     first: list[Json], last: list[Json], slices: list[Json], later: list[Json], seed: int
 ) -> None:
