@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from enum import Enum
+from functools import cache
 from typing import Final, TypeVar
 
 from antrea_proxy.openflow import messages
@@ -37,9 +38,9 @@ from antrea_proxy.openflow.constants import (
 )
 from antrea_proxy.openflow.entries import Counters, FlowDesc, GroupDesc, GroupStats, PortDesc, decode_stats
 from antrea_proxy.openflow.errors import DecodeError
-from antrea_proxy.openflow.match_decoding import decode_conditions, split_match
+from antrea_proxy.openflow.match_decoding import OXM_MATCH, decode_conditions, split_match, without_packet_type
 from antrea_proxy.openflow.messages import Message
-from antrea_proxy.openflow.reading import rounded, take, type_length_values, unpack
+from antrea_proxy.openflow.reading import take, type_length_values, unpack
 
 _HEADER: Final = struct.Struct("!BBHI")
 _WORD: Final = struct.Struct("!I")
@@ -58,6 +59,9 @@ _GROUP_STATS: Final = struct.Struct("!H2xII4xQQII")
 _COUNTERS: Final = struct.Struct("!QQ")
 _PORT: Final = struct.Struct("!IH2x6s2x16sII")
 _PORT_REASON: Final = struct.Struct("!B7x")
+_TYPE_AND_LENGTH: Final = struct.Struct("!HH")
+_LEAST_FLOW: Final = 24 + 8 + 4
+"""Bytes of a flow's own header, an empty match, and the header of its statistics."""
 
 _HELLO_VERSIONS: Final = 1
 _ERROR_EXPERIMENTER: Final = 0xFFFF
@@ -247,34 +251,38 @@ def _multipart_reply(body: bytes) -> Message:
 
 
 def _flow_descs(body: bytes, more: bool) -> messages.FlowDescReply:  # noqa: FBT001  # called through the table below
+    """Split a list of flows. Dumps have 100,000 of them: here alone speed comes before the helpers of reading.py."""
     flows: list[FlowDesc] = []
-    offset = 0
-    while offset < len(body):
-        length, table, priority, idle_timeout, hard_timeout, flags, importance, cookie = unpack(
-            "flow", _FLOW_DESC, body, offset
-        )
-        if length < _FLOW_DESC.size:
-            raise DecodeError(f"flow at offset {offset}: {length} bytes, less than its own header")
-        entry = take("flow", body, offset, length)
-        conditions, end = split_match(entry, _FLOW_DESC.size)
-        _reserved, stats_length = unpack("flow's statistics", _ERROR, entry, end)
-        stats = take("flow's statistics", entry, end + 4, stats_length - 4)
-        flows.append(
-            FlowDesc(
-                TableId(table),
-                priority,
-                Cookie(cookie),
-                idle_timeout,
-                hard_timeout,
-                FlowModFlags(flags),
-                importance,
-                conditions,
-                stats,
-                entry[end + rounded(stats_length) :],
+    offset, total = 0, len(body)
+    while offset < total:
+        if offset + _LEAST_FLOW > total:
+            raise DecodeError(f"flow at offset {offset}: {_LEAST_FLOW} bytes expected, {total - offset} are left")
+        length, table, priority, idle, hard, flags, importance, cookie = _FLOW_DESC.unpack_from(body, offset)
+        end, start = offset + length, offset + _FLOW_DESC.size
+        match_type, match_length = _TYPE_AND_LENGTH.unpack_from(body, start)
+        stats = start + (match_length + 7 & ~7)
+        if length < _LEAST_FLOW or end > total or match_type != OXM_MATCH or match_length < 4 or stats + 4 > end:  # noqa: PLR2004  # the match's own header
+            raise DecodeError(
+                f"flow at offset {offset}: {length} bytes with a match of type {match_type}, {match_length}"
             )
+        _reserved, stats_length = _TYPE_AND_LENGTH.unpack_from(body, stats)
+        instructions = stats + (stats_length + 7 & ~7)
+        if stats_length < 4 or instructions > end:  # noqa: PLR2004  # the statistics' own header
+            raise DecodeError(f"flow at offset {offset}: {length} bytes with {stats_length} of statistics")
+        conditions = without_packet_type(body[start + 4 : start + match_length])
+        statistics = body[stats + 4 : stats + stats_length]
+        content = body[instructions:end]
+        flags = _flow_flags(flags)
+        flows.append(
+            FlowDesc._make((table, priority, cookie, idle, hard, flags, importance, conditions, statistics, content))
         )
-        offset += length
+        offset = end
     return messages.FlowDescReply(flows=tuple(flows), more=more)
+
+
+@cache
+def _flow_flags(flags: int) -> FlowModFlags:
+    return FlowModFlags(flags)
 
 
 def _aggregate_stats(body: bytes, more: bool) -> messages.AggregateStatsReply:  # noqa: FBT001  # as above

@@ -14,7 +14,8 @@ from antrea_proxy.openflow.reading import rounded, take, unpack
 _OXM_HEADER: Final = struct.Struct("!HBB")
 _WORD: Final = struct.Struct("!I")
 _MATCH_HEADER: Final = struct.Struct("!HH")
-_OXM_MATCH: Final = 1
+OXM_MATCH: Final = 1
+"""The only type of match of OpenFlow 1.5."""
 _DEFAULT_PACKET_TYPE: Final = bytes.fromhex("8000580400000000")
 """packet_type=(0,0), Ethernet: Open vSwitch puts it first in a match that says nothing else of Ethernet."""
 
@@ -95,10 +96,15 @@ def split_match(data: bytes, offset: int) -> tuple[bytes, int]:
     Raises DecodeError for another type of match, and for bytes that end before.
     """
     kind, length = unpack("match", _MATCH_HEADER, data, offset)
-    if kind != _OXM_MATCH or length < _MATCH_HEADER.size:
+    if kind != OXM_MATCH or length < _MATCH_HEADER.size:
         raise DecodeError(f"match at offset {offset}: type {kind} of {length} bytes; only OXM, type 1, is known")
     conditions = take("match", data, offset + _MATCH_HEADER.size, length - _MATCH_HEADER.size)
     end = offset + rounded(length)
     if end > len(data):
         raise DecodeError(f"match at offset {offset}: its padding ends at {end}, the bytes at {len(data)}")
-    return conditions.removeprefix(_DEFAULT_PACKET_TYPE), end
+    return without_packet_type(conditions), end
+
+
+def without_packet_type(conditions: bytes) -> bytes:
+    """Leave out the packet_type that the switch puts before conditions that say nothing of Ethernet."""
+    return conditions.removeprefix(_DEFAULT_PACKET_TYPE)
