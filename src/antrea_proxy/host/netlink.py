@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import os
 import socket
 import threading
@@ -244,41 +245,38 @@ def _apply(changes: KernelChanges) -> None:
                 problems.append(error)
 
     with _refusals("opening a netlink socket"), IPRoute() as ipr:
+        index = functools.cache(lambda name: _index(ipr, name))
         for link in changes.links:
-            _index(ipr, link.name)
+            index(link.name)
         each(changes.sysctls, write_sysctl)
-        each(changes.links, lambda item: _set_link(ipr, item))
-        each(changes.addresses_added, lambda item: _add_address(ipr, item))
-        each(changes.neighbours_set, lambda item: _set_neighbour(ipr, item))
-        each(changes.routes_added, lambda item: _set_route(ipr, "add", item))
-        each(changes.routes_replaced, lambda item: _set_route(ipr, "replace", item))
+        each(changes.links, lambda item: _set_link(ipr, index(item.name), item))
+        each(changes.addresses_added, lambda item: _add_address(ipr, index(item.interface), item))
+        each(changes.neighbours_set, lambda item: _set_neighbour(ipr, index(item.interface), item))
+        each(changes.routes_added, lambda item: _set_route(ipr, "add", item, index))
+        each(changes.routes_replaced, lambda item: _set_route(ipr, "replace", item, index))
         each(changes.routes_removed, lambda item: _remove_route(ipr, item))
-        each(changes.neighbours_removed, lambda item: _remove_neighbour(ipr, item))
-        each(changes.addresses_removed, lambda item: _remove_address(ipr, item))
+        each(changes.neighbours_removed, lambda item: _remove_neighbour(ipr, index(item.interface), item))
+        each(changes.addresses_removed, lambda item: _remove_address(ipr, index(item.interface), item))
     raise_all(problems)
 
 
-def _set_link(ipr: IPRoute, link: Link) -> None:
-    index = _index(ipr, link.name)
+def _set_link(ipr: IPRoute, index: int, link: Link) -> None:
     with _refusals(f"interface {link.name}: address {link.mac}, MTU {link.mtu}, up"):
         ipr.link("set", index=index, address=link.mac, mtu=link.mtu, state="up" if link.up else "down")
 
 
-def _add_address(ipr: IPRoute, item: Address) -> None:
-    index = _index(ipr, item.interface)
+def _add_address(ipr: IPRoute, index: int, item: Address) -> None:
     with _refusals(f"address {item.address} of {item.interface}"):
         flags = {"flags": _NODAD} if isinstance(item.address, IPv6Interface) else {}
         ipr.addr("replace", index=index, address=str(item.address.ip), prefixlen=_prefixlen(item.address), **flags)
 
 
-def _remove_address(ipr: IPRoute, item: Address) -> None:
-    index = _index(ipr, item.interface)
+def _remove_address(ipr: IPRoute, index: int, item: Address) -> None:
     with _refusals(f"removal of address {item.address} of {item.interface}"), _absent_is_fine():
         ipr.addr("del", index=index, address=str(item.address.ip), prefixlen=_prefixlen(item.address))
 
 
-def _set_neighbour(ipr: IPRoute, item: Neighbour) -> None:
-    index = _index(ipr, item.interface)
+def _set_neighbour(ipr: IPRoute, index: int, item: Neighbour) -> None:
     with _refusals(f"neighbour {item.address} of {item.interface}"):
         ipr.neigh(
             "replace",
@@ -291,14 +289,13 @@ def _set_neighbour(ipr: IPRoute, item: Neighbour) -> None:
         )
 
 
-def _remove_neighbour(ipr: IPRoute, item: Neighbour) -> None:
-    index = _index(ipr, item.interface)
+def _remove_neighbour(ipr: IPRoute, index: int, item: Neighbour) -> None:
     with _refusals(f"removal of neighbour {item.address} of {item.interface}"), _absent_is_fine():
         ipr.neigh("del", dst=str(item.address), family=_FAMILY[item.address.version], ifindex=index)
 
 
-def _set_route(ipr: IPRoute, verb: str, route: Route) -> None:
-    where = {} if route.interface is None else {"oif": _index(ipr, route.interface), "flags": ["onlink"]}
+def _set_route(ipr: IPRoute, verb: str, route: Route, index: Callable[[str], int]) -> None:
+    where = {} if route.interface is None else {"oif": index(route.interface), "flags": ["onlink"]}
     try:
         with _refusals(f"route {route.destination} via {route.via}"):
             ipr.route(verb, **_route_key(route), gateway=str(route.via), **where)
@@ -412,7 +409,7 @@ def _prepare_pod_end(pod: _PodEnd) -> None:
         ipr.link("set", index=_index(ipr, "lo"), state="up")
         ipr.link("set", index=index, state="up")
         for address in pod.addresses:
-            _add_address(ipr, Address(interface=pod.interface, address=address))
+            _add_address(ipr, index, Address(interface=pod.interface, address=address))
         for gateway in pod.gateways:
             with _refusals(f"default route via {gateway} in {pod.netns}"):
                 ipr.route("add", dst=_DEFAULT_ROUTE[gateway.version], family=_FAMILY[gateway.version],
