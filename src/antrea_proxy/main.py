@@ -29,14 +29,20 @@ from antrea_proxy.host.errors import HostError
 from antrea_proxy.host.host import Host
 from antrea_proxy.host.netlink import Netlink
 from antrea_proxy.host.nft import Nft
+from antrea_proxy.http_api.board import StatusBoard
+from antrea_proxy.http_api.routes import ApiSources
+from antrea_proxy.http_api.server import ApiServerError, serving
+from antrea_proxy.http_api.tracing import SwitchTraceError
 from antrea_proxy.kubernetes.cluster import ClusterState
 from antrea_proxy.kubernetes.kinds import KINDS, AnyKind
 from antrea_proxy.network.desired import desired_network
 from antrea_proxy.network.interfaces import PodInterface
 from antrea_proxy.network.values import Network
-from antrea_proxy.ovsdb import Database, OvsdbError, switch_version
+from antrea_proxy.ovsdb import Database, OvsdbError, control, switch_version
 from antrea_proxy.pipeline.capabilities import unsupported_protocols
+from antrea_proxy.pipeline.packets import Packet
 from antrea_proxy.pipeline.pod_flows import pod_owner
+from antrea_proxy.pipeline.switch_trace import trace_arguments
 from antrea_proxy.settings import Settings
 from antrea_proxy.sinks.node_annotations import patch_node_annotation
 from antrea_proxy.sources import (
@@ -52,7 +58,7 @@ from antrea_proxy.sources import (
 
 _log = structlog.get_logger(__name__)
 
-STARTING_ERRORS: Final = (AgentError, AccessError, OvsdbError, HostError, SocketTakenError)
+STARTING_ERRORS: Final = (AgentError, AccessError, OvsdbError, HostError, SocketTakenError, ApiServerError)
 """What `run_agent` and `clean_up` raise."""
 
 TRANSPORT_ANNOTATION: Final = "node.antrea.io/transport-addresses"
@@ -87,7 +93,6 @@ class Agent:
         self._sources: dict[str, SourceStatus] = {}
         self._pods: dict[str, PodInterface] = {}
         self._network: Network | None = None
-        self._changed = asyncio.Condition()
         netlink = Netlink()
         host = Host(netlink, Nft())
         self._keeper = NodeKeeper(
@@ -114,15 +119,18 @@ class Agent:
         )
         self._ovs_version = ovs_version
         self._reconciler: Reconciler
+        self._board: StatusBoard
 
     async def prepare(self) -> None:
         """Make the bridge and take up the Pods that are wired already. Raises OvsdbError or HostError."""
         await self._keeper.prepare()
         options = self._options
         settings = options.settings
+        status = AgentStatus(node_name=options.node_name, version=__version__, started_at=time.time())
+        self._board = StatusBoard(status)
         self._reconciler = Reconciler(
             cluster=self._cluster,
-            status=AgentStatus(node_name=options.node_name, version=__version__, started_at=time.time()),
+            status=status,
             switch=OpenFlowSwitch(Path(settings.ovs_run_dir) / f"{settings.ovs_bridge}.mgmt"),
             network=self._compute_network,
             admit=self._admit,
@@ -139,12 +147,23 @@ class Agent:
 
     async def run(self) -> None:
         """Serve until cancelled. Raises ForeignBridge."""
-        async with CniServer(Path(self._options.settings.cni_socket), self._wiring), asyncio.TaskGroup() as tasks:
+        settings = self._options.settings
+        api = ApiSources(
+            status=lambda: self._board.status,
+            changed=self._board.changed,
+            settings=settings,
+            trace_in_switch=self._trace_in_switch,
+        )
+        async with (
+            serving(api, self._options.run_dir),
+            CniServer(Path(settings.cni_socket), self._wiring),
+            asyncio.TaskGroup() as tasks,
+        ):
             tasks.create_task(self._reconciler.run(), name="reconciler")
             tasks.create_task(self._keeper.run(), name="node")
             for kind in KINDS:
                 tasks.create_task(self._follow(kind), name=f"source of {kind}")
-            if self._client is not None and self._options.settings.transport_interface:
+            if self._client is not None and settings.transport_interface:
                 tasks.create_task(self._announce(self._client), name="transport addresses")
 
     def _source(self) -> Source:
@@ -202,7 +221,15 @@ class Agent:
             )
         await self._keeper.mark_ours()
 
+    async def _trace_in_switch(self, packet: Packet) -> str:
+        settings = self._options.settings
+        try:
+            return await control(settings.ovs_run_dir, *trace_arguments(settings.ovs_bridge, packet))
+        except OvsdbError as error:
+            raise SwitchTraceError(str(error)) from error
+
     def _published(self, status: AgentStatus) -> None:
+        self._board.publish(status)
         if status.network is not None and status.network is not self._network:
             self._network = status.network
             self._keeper.want(status.network)
