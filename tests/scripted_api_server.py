@@ -36,7 +36,7 @@ class ScriptedApiServer:
         """Answer one request with the next step."""
         self.requests.append(dict(request.query))
         self.headers.append(dict(request.headers))
-        self.paths.append(f"{request.method} {request.path}")
+        self.paths.append(f"{request.method} {request.rel_url.raw_path}")
         body = await request.read()
         self.bodies.append(json.loads(body) if body else None)
         return await (self.steps.pop(0) if self.steps else self.wait)(request)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import socket
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
@@ -155,7 +154,6 @@ class ApiServerSource:
             raise UnreachableError(
                 f"{self.client.server}: no answer to a watch of {life.kind.plural} in {self.timings.answer_s:.0f} s"
             ) from error
-        _notice_dead_peers(response)
         return response
 
     async def _read(self, response: aiohttp.ClientResponse, *, until: float) -> bytes:
@@ -220,14 +218,3 @@ def _as_error(event: ErrorEvent) -> RefusedError:
         code=event.code,
         reason=event.reason,
     )
-
-
-def _notice_dead_peers(response: aiohttp.ClientResponse) -> None:
-    """Let the kernel find out that a silent server is gone: first probe after 15 s, dropped after 3 x 5 s more."""
-    transport = response.connection.transport if response.connection is not None else None
-    connection: socket.socket | None = transport.get_extra_info("socket") if transport is not None else None
-    if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)

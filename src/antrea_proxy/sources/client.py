@@ -18,6 +18,7 @@ import aiohttp
 import msgspec
 
 from antrea_proxy.sources.access import ClusterAccess
+from antrea_proxy.sources.connections import Connections
 from antrea_proxy.sources.credentials import Credential, Credentials
 from antrea_proxy.sources.errors import RefusedError, UnreachableError, WrongCertificateError
 from antrea_proxy.sources.tls import TlsContexts
@@ -56,13 +57,18 @@ class ApiClient:
         self.access = replace(access, server=server_override.rstrip("/")) if server_override else access
         self._credentials = Credentials(access=self.access)
         self._tls = TlsContexts(access=self.access)
+        self._connections = Connections()
         self._user_agent = user_agent
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         # identity: compressing 40 MB would cost the server and us more time than a cluster's network saves.
         headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": self._user_agent}
-        self._session = aiohttp.ClientSession(headers=headers, read_bufsize=BUFFER_BYTES)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, socket_factory=self._connections.make),
+            headers=headers,
+            read_bufsize=BUFFER_BYTES,
+        )
         return self
 
     async def __aexit__(
@@ -71,6 +77,7 @@ class ApiClient:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+        await self._connections.end()
 
     @property
     def server(self) -> str:

@@ -351,7 +351,7 @@ def test_a_kubeconfig_that_cannot_be_used_is_named_with_the_key(
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["a: b: c", "\x00", "[" * 5000])
+@pytest.mark.parametrize("text", ["a: b: c", "\x00", "[" * 1500])
 def test_a_file_that_is_no_kubeconfig_is_named(tmp_path: Path, text: str) -> None:
     """Whatever the flag pointed at."""
     (tmp_path / "k").write_text(text)

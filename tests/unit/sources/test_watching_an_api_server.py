@@ -359,16 +359,20 @@ def test_a_certificate_of_another_ca_is_told_with_server_ca_and_remedy(tmp_path:
 
 
 def test_the_first_byte_becomes_an_event_at_once(tmp_path: Path) -> None:
-    """No timer, no gathering: within milliseconds of its arrival."""
+    """No timer, no gathering: within milliseconds of its arrival (the quickest of five; the machine may be busy)."""
 
-    async def run() -> float:
+    async def run() -> list[float]:
         sent: list[float] = []
-        go = asyncio.Event()
+        received: list[float] = []
 
         async def late(request: web.Request) -> web.StreamResponse:
-            await go.wait()
-            sent.append(time.monotonic())
-            return await watching(event("ADDED", B), then="hold")(request)
+            response = web.StreamResponse()
+            await response.prepare(request)
+            for number in range(5):
+                await asyncio.sleep(0.05)
+                sent.append(time.monotonic())
+                await response.write(event("ADDED", service("b", number + 2)))
+            return response
 
         async with scripted(listing(A, version=1), late) as server, asyncio.timeout(_PATIENCE_S):
             access = cluster_access(server.kubeconfig(tmp_path / "kubeconfig"), {})
@@ -376,8 +380,9 @@ def test_the_first_byte_becomes_an_event_at_once(tmp_path: Path) -> None:
                 source = ApiServerSource(client=client, on_status=lambda _: None)
                 async with contextlib.aclosing(source.watch(SERVICES)) as watch:
                     await anext(watch)
-                    asyncio.get_running_loop().call_later(0.2, go.set)
-                    await anext(watch)
-                    return time.monotonic() - sent[0]
+                    for _ in range(5):
+                        await anext(watch)
+                        received.append(time.monotonic())
+        return [after - before for before, after in zip(sent, received, strict=True)]
 
-    assert asyncio.run(run()) < 0.1
+    assert min(asyncio.run(run())) < 0.02
