@@ -32,7 +32,7 @@ class Resource:
         return tuple(getattr(item, name) for name in self.identity)
 
 
-_ENDPOINT: Final = ("namespace", "service", "service_port", "family", "protocol", "address", "port", "reason")
+_ENDPOINT: Final = ("namespace", "service", "service_port", "family", "protocol", "address", "port")
 
 RESOURCES: Final[Mapping[str, Resource]] = {
     "services": Resource(kind="ServiceList", views=service_views, identity=("namespace", "name")),
@@ -79,6 +79,8 @@ class Watcher:
         gone: dict[Key, None] = dict.fromkeys(before)
         for number, item in enumerate(self._resource.views(status, self._selection), start=1):
             key, encoded = self._resource.key(item), _encoder.encode(item)
+            while key in told:  # the same endpoint, out of another EndpointSlice
+                key = (*key, "again")
             told[key] = digest = hash(encoded)
             gone.pop(key, None)
             if before.get(key) != digest:
@@ -87,7 +89,7 @@ class Watcher:
                 yield b"".join(lines)
                 lines = []
         names = [_camel(name) for name in self._resource.identity]
-        lines += [_line("DELETED", _encoder.encode(dict(zip(names, key, strict=True)))) for key in gone]
+        lines += [_line("DELETED", _encoder.encode(dict(zip(names, key, strict=False)))) for key in gone]
         self._told = told
         yield b"".join(lines)
 

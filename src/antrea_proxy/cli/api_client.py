@@ -1,0 +1,122 @@
+"""Asks an agent's API over its Unix socket. The standard library alone: a command must start at once."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+DEFAULT_SOCKET: Final = Path("/var/run/antrea/api.sock")
+SOCKET_VARIABLE: Final = "ANTREA_PROXY_SOCKET"
+TIMEOUT_SECONDS: Final = 30.0
+
+
+class AgentUnreachableError(Exception):
+    """No agent answers; names the socket that was tried and what to do."""
+
+
+class AgentRefusedError(Exception):
+    """The agent answered with an error, in its own words; `status` is HTTP's."""
+
+    def __init__(self, status: int, text: str) -> None:
+        self.status = status
+        super().__init__(text)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout: float | None) -> None:
+        super().__init__("localhost", timeout=TIMEOUT_SECONDS if timeout is None else timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentApi:
+    """The API of the agent that listens on `socket_path`."""
+
+    socket_path: Path
+
+    def get(self, path: str, parameters: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - JSON
+        """Return what the API answers with.
+
+        Raises AgentUnreachableError, AgentRefusedError.
+        """
+        return self._decoded(self._request("GET", path, parameters))
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
+        """Send a JSON object and return what the API answers with. Raises as `get` does."""
+        return self._decoded(self._request("POST", path, body=body))
+
+    def lines(self, path: str, parameters: Mapping[str, str]) -> Iterator[Any]:
+        """Yield what the API writes line by line, for as long as the agent lives. Raises as `get` does."""
+        response = self._request("GET", path, parameters, endless=True)
+        try:
+            for line in response:
+                yield json.loads(line)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from error
+        raise AgentUnreachableError(f"the agent at {self.socket_path} ended")
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        parameters: Mapping[str, str] | None = None,
+        *,
+        body: Mapping[str, Any] | None = None,
+        endless: bool = False,
+    ) -> http.client.HTTPResponse:
+        connection = _UnixConnection(self.socket_path, None)
+        target = f"{path}?{urlencode(parameters)}" if parameters else path
+        try:
+            connection.request(method, target, body=None if body is None else json.dumps(body))
+            response = connection.getresponse()
+            if endless and connection.sock is not None:
+                connection.sock.settimeout(None)
+            if response.status != http.client.OK:
+                raise AgentRefusedError(response.status, _error_text(response.read()))
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from error
+        return response
+
+    def _decoded(self, response: http.client.HTTPResponse) -> Any:  # noqa: ANN401 - JSON
+        try:
+            return json.loads(response.read())
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: Exception) -> AgentUnreachableError:
+        path = self.socket_path
+        if isinstance(error, FileNotFoundError | ConnectionRefusedError):
+            return AgentUnreachableError(
+                f"no agent answers at {path}: is `antrea-proxy agent` running on this Node? Its socket lies beside the "
+                f"CNI socket (cniSocket); give another path by --socket or {SOCKET_VARIABLE}"
+            )
+        if isinstance(error, PermissionError):
+            return AgentUnreachableError(f"{path} may be read by root alone: use sudo")
+        if isinstance(error, TimeoutError):
+            return AgentUnreachableError(f"{path}: no answer within {TIMEOUT_SECONDS:g} s; see the agent's log")
+        return AgentUnreachableError(f"{path}: the agent stopped answering: {str(error) or type(error).__name__}")
+
+
+def socket_path(given: Path | None) -> Path:
+    """Return the socket to ask: the one given, that of the environment, or where an agent has it by default."""
+    return given or Path(os.environ.get(SOCKET_VARIABLE) or DEFAULT_SOCKET)
+
+
+def _error_text(body: bytes) -> str:
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return body.decode(errors="replace").strip()
+    return str(found.get("error", found)) if isinstance(found, dict) else str(found)
