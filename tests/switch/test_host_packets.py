@@ -70,10 +70,6 @@ def places() -> Iterator[Places]:
             stack.enter_context(namespace(f"host-{kind}-{os.getpid()}")) for kind in ("node", "pod", "beyond")
         )
         ends = (("antrea-gw0", "eth0", pod), ("antrea-refuse0", "eth1", pod), ("uplink", "eth0", beyond))
-        for place in (node, pod, beyond):
-            with inside(place):
-                # Only what is tested here must see to it that addresses are usable at once.
-                run("sysctl", "-qw", f"net.ipv6.conf.default.accept_dad={int(place == node)}")
         for ours, theirs, where in ends:
             peer = ("peer", "name", theirs, "netns", where.name)
             run("ip", "-n", node.name, "link", "add", ours, "type", "veth", *peer)
@@ -81,7 +77,6 @@ def places() -> Iterator[Places]:
                 run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0", f"net.ipv4.conf.{theirs}.rp_filter=0")
                 run("ip", "link", "set", theirs, "up")
         with inside(node):
-            run("sysctl", "-qw", "net.ipv6.conf.uplink.accept_dad=0")
             run("ip", "link", "set", "uplink", "up")
             run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1", "net.ipv4.conf.default.rp_filter=1")
             run("ip", "addr", "add", "172.18.0.1/24", "dev", "uplink")
@@ -104,7 +99,19 @@ def places() -> Iterator[Places]:
                 run("ip", "addr", "add", address, "dev", "eth0", "nodad")
             run("ip", "route", "add", "10.10.1.0/24", "via", "172.18.0.1")
             run("ip", "-6", "route", "add", "fd00:10:1::/64", "via", "fd00:18::1")
-        yield Places(node=node, pod=pod, beyond=beyond)
+        places = Places(node=node, pod=pod, beyond=beyond)
+        prepare(places)
+        # The other end of a veth pair learns of this one's carrier within a second.
+        wait_until_reachable(pod, "10.10.1.1", "fd00:10:1::1")
+        wait_until_reachable(beyond, "172.18.0.1", "fd00:18::1")
+        yield places
+
+
+def wait_until_reachable(place: Path, *addresses: str) -> None:
+    """Return once all of them answer a ping."""
+    with inside(place):
+        for address in addresses:
+            run("ping", "-q", "-c1", "-w10", "-i0.2", address)
 
 
 def prepare(places: Places, network: Network = NETWORK) -> None:

@@ -122,6 +122,12 @@ def test_packets_are_forwarded_and_the_gateway_takes_any_source_whatever_the_nod
     assert sysctls(NETWORK)["net/ipv6/conf/antrea-refuse0/disable_ipv6"] == "0"
 
 
+def test_the_gateway_asks_for_ipv6_neighbours_from_its_first_moment() -> None:
+    """Duplicate address detection would keep it from that for a second or two, and what it forwards would be lost."""
+    for name in ("antrea-gw0", "antrea-refuse0"):
+        assert sysctls(NETWORK)[f"net/ipv6/conf/{name}/accept_dad"] == "0"
+
+
 def test_egress_is_masqueraded_for_this_nodes_pods_except_towards_pods() -> None:
     """Both families, by the set of all podCIDRs."""
     table = host().table
