@@ -334,7 +334,10 @@ class Store:
 
     def _typed(self, resource: Resource, obj: JsonObject) -> JsonObject:
         """Copy an object, its kind, apiVersion and metadata in front."""
-        copy = without_nulls(decode(encode(obj)))
+        encoded = encode(obj)
+        copy = decode(encoded)
+        if b"null" in encoded:
+            copy = without_nulls(copy)
         rest = {key: value for key, value in copy.items() if key not in {"kind", "apiVersion", "metadata"}}
         metadata = copy.get("metadata")
         return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from antrea_proxy.lab.api_server.errors import FieldError, invalid_value
@@ -9,6 +10,7 @@ from antrea_proxy.lab.api_server.errors import FieldError, invalid_value
 LARGEST_PORT = 65535
 PROTOCOLS = ("SCTP", "TCP", "UDP")
 IP_FAMILIES = ("IPv4", "IPv6")
+_LINK_LOCAL_MULTICAST = (ip_network("224.0.0.0/24"), ip_network("ff02::/16"))
 
 
 def is_port(value: object) -> bool:
@@ -23,8 +25,13 @@ def port_errors(path: str, value: object) -> list[FieldError]:
 
 def parse_address(text: object) -> IPv4Address | IPv6Address | None:
     """Read an address; None where the text is none, or has a zone."""
+    return _parsed(text) if isinstance(text, str) else None
+
+
+@lru_cache(maxsize=65_536)
+def _parsed(text: str) -> IPv4Address | IPv6Address | None:
     try:
-        return ip_address(text) if isinstance(text, str) and "%" not in text else None
+        return ip_address(text) if "%" not in text else None
     except ValueError:
         return None
 
@@ -46,19 +53,21 @@ def family_address_errors(path: str, text: object, family: str) -> list[FieldErr
 
 def special_address_errors(path: str, text: str) -> list[FieldError]:
     """Refuse addresses that can be no endpoint: unspecified, loopback, link-local. The text must be an address."""
+    return [invalid_value(path, text, complaint) for complaint in _special_complaints(text)]
+
+
+@lru_cache(maxsize=65_536)
+def _special_complaints(text: str) -> tuple[str, ...]:
     address = ip_address(text)
-    errors = []
-    if address.is_unspecified:
-        errors.append(invalid_value(path, text, f"may not be unspecified ({text})"))
-    if address.is_loopback:
-        errors.append(invalid_value(path, text, "may not be in the loopback range (127.0.0.0/8, ::1/128)"))
-    if address.is_link_local:
-        errors.append(invalid_value(path, text, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"))
-    multicast = "224.0.0.0/24" if address.version == 4 else "ff02::/16"  # noqa: PLR2004 - IP version 4
-    if address in ip_network(multicast):
-        detail = "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"
-        errors.append(invalid_value(path, text, detail))
-    return errors
+    found = {
+        f"may not be unspecified ({text})": address.is_unspecified,
+        "may not be in the loopback range (127.0.0.0/8, ::1/128)": address.is_loopback,
+        "may not be in the link-local range (169.254.0.0/16, fe80::/10)": address.is_link_local,
+        "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)": any(
+            address in network for network in _LINK_LOCAL_MULTICAST
+        ),
+    }
+    return tuple(complaint for complaint, applies in found.items() if applies)
 
 
 def cidr_errors(path: str, text: object) -> list[FieldError]:
