@@ -41,6 +41,12 @@ _Result = TypeVar("_Result")
 _LABS = itertools.count(1)
 _OURS = re.compile(r"test(\d+)x\d+")
 
+PATIENCE = float(os.environ.get("ANTREA_PROXY_TEST_PATIENCE", "1"))
+"""Times as long may everything take before a test gives up; for machines that are emulated."""
+
+DATAPATH = os.environ.get("ANTREA_PROXY_TEST_DATAPATH", "auto")
+"""What `lab up --datapath` is given in every test; tests/kernel_vm sets `system`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
@@ -65,7 +71,7 @@ class Place:
     def connect(self, address: str, port: int, *, timeout: float = 3.0) -> socket.socket:
         """Open a TCP connection from here. Raises OSError (ConnectionRefusedError, TimeoutError …)."""
         sock = self.socket(_family(address), socket.SOCK_STREAM)
-        sock.settimeout(timeout)
+        sock.settimeout(timeout * PATIENCE)
         try:
             sock.connect((address, port))
         except BaseException:
@@ -88,7 +94,7 @@ class Place:
     def ask_udp(self, address: str, port: int, line: str = "hostname", *, timeout: float = 2.0) -> str:
         """Send one datagram from a new port and give the answer's line. Raises OSError, TimeoutError."""
         with self.socket(_family(address), socket.SOCK_DGRAM) as sock:
-            sock.settimeout(timeout)
+            sock.settimeout(timeout * PATIENCE)
             sock.connect((address, port))
             sock.send(line.encode() + b"\n")
             return sock.recv(65536).decode().rstrip("\n")
@@ -108,7 +114,7 @@ class Place:
         async def work() -> None:
             for _ in left:
                 try:
-                    async with asyncio.timeout(timeout):
+                    async with asyncio.timeout(timeout * PATIENCE):
                         answers.hostnames[await self._get(address, port, path)] += 1
                 except (OSError, EOFError) as error:
                     answers.failed.append(f"{type(error).__name__}: {error}")
@@ -164,7 +170,11 @@ class Place:
     def command(self, *argv: str, check: bool = True, timeout: float = 30.0) -> subprocess.CompletedProcess[str]:
         """Run a program inside; unlike `antrea-proxy lab exec` without its own /sys and host name."""
         return subprocess.run(
-            ["nsenter", f"--net={self.netns}", *argv], check=check, capture_output=True, text=True, timeout=timeout
+            ["nsenter", f"--net={self.netns}", *argv],
+            check=check,
+            capture_output=True,
+            text=True,
+            timeout=timeout * PATIENCE,
         )
 
 
@@ -233,13 +243,13 @@ class Cluster:
     ) -> str:
         """Create a Pod with the built-in server (`spec` adds to its spec), wait until it is ready; gives its name."""
         self.apply(pod_object(namespace, name, node=node, labels=labels, **spec))
-        self.kubectl("wait", "-n", namespace, f"pod/{name}", "--for=condition=Ready", "--timeout=30s")
+        self.kubectl("wait", "-n", namespace, f"pod/{name}", "--for=condition=Ready", f"--timeout={30 * PATIENCE:.0f}s")
         return name
 
     def deploy(self, namespace: str, name: str, *, replicas: int, **spec: Any) -> None:
         """Create a Deployment of Pods with the built-in server, labelled app=NAME, and wait until it is rolled out."""
         self.apply(deployment_object(namespace, name, replicas=replicas, **spec))
-        self.kubectl("rollout", "status", "-n", namespace, f"deployment/{name}", "--timeout=60s")
+        self.kubectl("rollout", "status", "-n", namespace, f"deployment/{name}", f"--timeout={60 * PATIENCE:.0f}s")
 
     def expose(self, namespace: str, name: str, *, port: int, **spec: Any) -> str:
         """Create a Service on port -> 8080 of the Pods labelled app=NAME; gives its first ClusterIP.
@@ -302,7 +312,7 @@ def running_cluster(*up_arguments: str) -> Iterator[Cluster]:
     places = Places(name=f"test{os.getpid()}x{next(_LABS)}")
     cluster = Cluster(places)
     try:
-        cluster.lab("up", *up_arguments)
+        cluster.lab("up", "--datapath", DATAPATH, *up_arguments)
         yield cluster
     finally:
         leftovers.remove(places)
@@ -318,7 +328,7 @@ def remove_stale_labs() -> None:
 
 def wait_until(condition: Callable[[], object], what: str, *, seconds: float = 15.0) -> None:
     """Poll until a condition holds. Raises AssertionError naming what did not come about."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * PATIENCE
     while not condition():
         assert time.monotonic() < deadline, f"after {seconds:g} s still not: {what}"
         time.sleep(0.05)
@@ -337,7 +347,7 @@ def _checked(
     environment: dict[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        words, check=False, capture_output=True, text=True, timeout=timeout, input=stdin, env=environment
+        words, check=False, capture_output=True, text=True, timeout=timeout * PATIENCE, input=stdin, env=environment
     )
     assert not check or done.returncode == 0, f"{' '.join(words)} ended with {done.returncode}: {done.stderr}"
     return done

@@ -12,6 +12,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LAB_TESTS = "tests/lab"
 STOP_SECONDS = 20.0
+PATIENCE = 10
+"""Times slower than a real one may the emulated machine be (seen: 10 to 20 for what computes, less for the rest)."""
+TEST_SECONDS = 600
+"""For one test in the machine, its share of fixtures included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +54,9 @@ def run(share: Path, *, full: bool, progress: Callable[[str], object]) -> Run:
 
     On an interrupt the machine is stopped before the exception goes on.
     """
+    settings = ["env", f"ANTREA_PROXY_TEST_PATIENCE={PATIENCE}", "ANTREA_PROXY_TEST_DATAPATH=system"]
     pytest = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-p", "kernel_vm.guest_report"]
-    inner = [*pytest, "--timeout=600", "--datapath", "system", *selection(full=full)]
+    inner = [*settings, *pytest, f"--timeout={TEST_SECONDS}", *selection(full=full)]
     # A machine nobody listens to any more would go on until its time is up: it ends with us, whatever ends us.
     command = [
         "setpriv",

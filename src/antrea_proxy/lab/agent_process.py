@@ -18,7 +18,8 @@ from antrea_proxy.lab.processes import Process, Spawner
 from antrea_proxy.lab.spawner import Start
 
 STOP_SECONDS = 10.0
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0
+"""A few in truth; an emulated machine takes a minute to import what an agent needs."""
 _POLL_SECONDS = 0.05
 _FIRST_BACK_OFF = 0.5
 _LAST_BACK_OFF = 30.0
@@ -72,7 +73,7 @@ class AgentProcess:
     async def start(self) -> tuple[str, ...]:
         """Start and wait until Pods can be wired; gives the configuration keys that were overridden.
 
-        Raises LabError with the end of the agent's log where it ends before that or takes over a minute.
+        Raises LabError with the end of the agent's log where it ends before that or takes over `READY_SECONDS`.
         """
         overridden = await self._launch()
         await self._wait_until_ready()
