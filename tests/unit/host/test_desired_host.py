@@ -100,6 +100,12 @@ def test_without_encapsulation_a_peer_is_routed_via_its_address_by_the_kernels_c
     assert kernel.neighbours == frozenset()
 
 
+def test_a_peer_beyond_the_tunnel_that_is_also_on_the_link_is_reached_by_the_tunnel_alone() -> None:
+    """Two routes to one destination would be one too many."""
+    near = replace(TUNNELLED, next_hops=(ip_address("172.18.0.2"),))
+    assert host(replace(NETWORK, peers=(near,))) == host()
+
+
 def test_gateway_and_refusal_port_are_up_with_the_pods_mtu_and_one_mac() -> None:
     """Pods address their frames to the gateway's MAC, also those that are refused."""
     links = host().kernel.links

@@ -113,3 +113,15 @@ def test_a_command_that_is_refused_comes_with_the_switchs_words(tmp_path: Path) 
     results = {"nonsense": {"error": '"nonsense" is not a valid command\n'}}
     serve = against(tmp_path / "ovs-vswitchd.7.ctl", lambda reader, writer: answers(reader, writer, results), work)
     asyncio.run(serve)
+
+
+def test_the_answer_to_a_command_is_what_ovs_appctl_prints(tmp_path: Path) -> None:
+    """With nothing around it."""
+    (tmp_path / "ovs-vswitchd.pid").write_text("7\n")
+
+    async def work() -> None:
+        assert await control(tmp_path, "version") == "ovs-vswitchd (Open vSwitch) 3.1.0\n"
+
+    results = {"version": {"result": "ovs-vswitchd (Open vSwitch) 3.1.0\n"}}
+    serve = against(tmp_path / "ovs-vswitchd.7.ctl", lambda reader, writer: answers(reader, writer, results), work)
+    asyncio.run(serve)

@@ -13,7 +13,7 @@ from antrea_proxy.ovsdb.json_stream import JsonStream
 
 MESSAGES = [
     {"id": 1, "result": [], "error": None},
-    {"method": "update", "params": [None, {"Port": {"u": {"new": {"name": 'br{ace}"quote"\\back\\\\'}}}}], "id": None},
+    {"method": "update", "params": [None, {"Port": {"u": {"new": {"name": 'br{ace}"quote{\\back\\\\'}}}}], "id": None},
     {"ü": "}{"},
     {},
 ]
@@ -33,7 +33,7 @@ def test_messages_are_the_same_byte_by_byte() -> None:
     assert [message for byte in STREAM for message in stream.receive(bytes([byte]))] == MESSAGES
 
 
-TEXT = st.text(max_size=6)
+TEXT = st.text(max_size=6) | st.text('"\\{}[]', max_size=8)
 VALUES = (
     st.none()
     | st.integers(-(2**53), 2**53)
