@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
-from antrea_proxy.cni.address_ranges import Address, InterfaceAddress, Network
 from antrea_proxy.cni.ipam import AddressPool
 from antrea_proxy.cni.pods import PodWiring
 from antrea_proxy.cni.protocol import AttachmentKey, Dns, Result
@@ -17,6 +16,7 @@ from antrea_proxy.cni.wires import PodWires
 from antrea_proxy.host.errors import KernelRefused, NamespaceMissing
 from antrea_proxy.kubernetes.names import NamespacedName
 from antrea_proxy.network.interfaces import OfPort, PodInterface
+from antrea_proxy.network.values import IPAddress, IPInterface, IPNetwork
 from antrea_proxy.ovsdb.errors import PortError
 from antrea_proxy.ovsdb.rows import BridgePort
 
@@ -37,8 +37,8 @@ class LinkState:
     mac: str
     mtu: int
     up: bool
-    addresses: tuple[InterfaceAddress, ...]
-    gateways: tuple[Address, ...]
+    addresses: tuple[IPInterface, ...]
+    gateways: tuple[IPAddress, ...]
     checksum_offload: bool = False
 
 
@@ -134,8 +134,8 @@ class FakeNode:
         host_interface: str,
         mac: str,
         mtu: int,
-        addresses: Sequence[InterfaceAddress],
-        gateways: Sequence[Address],
+        addresses: Sequence[IPInterface],
+        gateways: Sequence[IPAddress],
         checksum_offload: bool,
     ) -> None:
         """Make both ends or nothing."""
@@ -231,7 +231,7 @@ class FakeNode:
 class Agent:
     """One run of the agent's CNI side on a FakeNode."""
 
-    def __init__(self, node: FakeNode, cidrs: Sequence[Network] = (CIDR4,), *, flows_timeout_s: float = 5) -> None:
+    def __init__(self, node: FakeNode, cidrs: Sequence[IPNetwork] = (CIDR4,), *, flows_timeout_s: float = 5) -> None:
         self.node = node
         self.reason: str | None = None
         self.pool = AddressPool(node, cidrs=cidrs)
@@ -260,7 +260,7 @@ class Agent:
         await self.wiring.delete(key=AttachmentKey(container, interface))
 
 
-async def start_agent(node: FakeNode, cidrs: Sequence[Network] = (CIDR4,), *, flows_timeout_s: float = 5) -> Agent:
+async def start_agent(node: FakeNode, cidrs: Sequence[IPNetwork] = (CIDR4,), *, flows_timeout_s: float = 5) -> Agent:
     """Start an agent as main does: restore first."""
     agent = Agent(node, cidrs, flows_timeout_s=flows_timeout_s)
     await agent.wiring.restore()

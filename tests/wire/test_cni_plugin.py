@@ -181,7 +181,7 @@ def test_del_needs_no_namespace_no_arguments_and_no_prevresult(path: Path) -> No
 
 
 def test_gc_keeps_the_attachments_that_the_runtime_names(path: Path) -> None:
-    """And removes the rest; without a list it removes nothing."""
+    """And removes the rest; without a list it removes nothing, and null is how libcni writes an empty one."""
 
     async def scenario() -> None:
         node = FakeNode()
@@ -193,9 +193,12 @@ def test_gc_keeps_the_attachments_that_the_runtime_names(path: Path) -> None:
             refused = await call(variables, configuration(path))
             assert refused.output["code"] == ErrorCode.INVALID_CONFIGURATION
             assert len(agent.wiring.pods) == 3
+            none: dict[str, Any] = {"cni.dev/valid-attachments": None}
             valid: dict[str, Any] = {"cni.dev/valid-attachments": [{"containerID": "c2", "ifname": "eth0"}]}
             assert await call(variables, configuration(path, **valid)) == Outcome(exit_code=0, output=None, stderr="")
-        assert [pod.container_id for pod in agent.wiring.pods] == ["c2"]
+            assert [pod.container_id for pod in agent.wiring.pods] == ["c2"]
+            assert (await call(variables, configuration(path, **none))).exit_code == 0
+        assert [pod.container_id for pod in agent.wiring.pods] == []
 
     run(scenario())
 

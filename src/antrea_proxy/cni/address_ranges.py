@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, ip_interface
+from ipaddress import ip_interface
 
 from antrea_proxy.cni.codes import ErrorCode
 from antrea_proxy.cni.errors import CniError
-
-Address = IPv4Address | IPv6Address
-InterfaceAddress = IPv4Interface | IPv6Interface
-Network = IPv4Network | IPv6Network
+from antrea_proxy.network.values import IPAddress, IPInterface, IPNetwork
 
 
 class AddressesExhaustedError(CniError):
     """Every address of a CIDR is given."""
 
-    def __init__(self, network: Network, given: int) -> None:
+    def __init__(self, network: IPNetwork, given: int) -> None:
         super().__init__(
             ErrorCode.ADDRESSES_EXHAUSTED,
             f"no address is left in podCIDR {network}: all {given} are given; "
@@ -23,7 +20,7 @@ class AddressesExhaustedError(CniError):
         )
 
 
-def gateway_of(network: Network) -> Address:
+def gateway_of(network: IPNetwork) -> IPAddress:
     """Return the address of the Node's own gateway: the first after the network's."""
     return network[0] + 1
 
@@ -34,7 +31,7 @@ class AddressRange:
     The network's address, the gateway (the first after it) and, of IPv4, the broadcast address are never given.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: IPNetwork) -> None:
         self.network = network
         self._first = int(network.network_address) + 2
         self._last = int(network.broadcast_address) - (1 if network.version == 4 else 0)  # noqa: PLR2004 -- IPv6 has no broadcast
@@ -47,7 +44,7 @@ class AddressRange:
         """How many addresses can be given in all."""
         return max(0, self._last - self._first + 1)
 
-    def take(self) -> InterfaceAddress:
+    def take(self) -> IPInterface:
         """Give the next free address, with the prefix length of the range.
 
         Raises AddressesExhaustedError.
@@ -63,27 +60,27 @@ class AddressRange:
         self.previous = candidate
         return ip_interface((self.network[0] + (candidate - int(self.network[0])), self.network.prefixlen))
 
-    def reserve(self, address: Address) -> None:
+    def reserve(self, address: IPAddress) -> None:
         """Mark an address that is in use already; one outside of the range changes nothing."""
         if self.contains(address):
             self._given.add(int(address))
 
-    def give_back(self, address: Address) -> None:
+    def give_back(self, address: IPAddress) -> None:
         """Make an address free again; giving back a free one changes nothing."""
         if address.version == self.network.version:
             self._given.discard(int(address))
 
-    def contains(self, address: Address) -> bool:
+    def contains(self, address: IPAddress) -> bool:
         """Whether the range could have given this address."""
         return address.version == self.network.version and self._first <= int(address) <= self._last
 
-    def continue_after(self, address: Address) -> None:
+    def continue_after(self, address: IPAddress) -> None:
         """Go on after this address, the last one that an earlier run gave."""
         if self.contains(address):
             self.previous = int(address)
 
     @property
-    def previous_address(self) -> Address | None:
+    def previous_address(self) -> IPAddress | None:
         """The last address given, or None."""
         if not self._first <= self.previous <= self._last:
             return None

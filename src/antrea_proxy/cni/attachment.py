@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_interface
 from typing import TypeVar
 
-from antrea_proxy.cni.address_ranges import Address, InterfaceAddress, gateway_of
+from antrea_proxy.cni.address_ranges import gateway_of
 from antrea_proxy.cni.codes import ErrorCode
 from antrea_proxy.cni.errors import CniError
 from antrea_proxy.cni.ipam import Lease
 from antrea_proxy.cni.protocol import AttachmentKey, Dns, Interface, IpConfig, Result, Route
 from antrea_proxy.kubernetes.names import NamespacedName
 from antrea_proxy.network.interfaces import OfPort, PodInterface
+from antrea_proxy.network.values import IPAddress, IPInterface
 from antrea_proxy.ovsdb.rows import BridgePort
 
 _A = TypeVar("_A", IPv4Address, IPv6Address)
@@ -50,7 +51,7 @@ class Attachment:
     """A Pod's interface with what only its result needs: prefix lengths and MTU (bytes)."""
 
     pod: PodInterface
-    addresses: tuple[InterfaceAddress, ...]
+    addresses: tuple[IPInterface, ...]
     mtu: int
 
     def __str__(self) -> str:
@@ -62,7 +63,7 @@ class Attachment:
         return AttachmentKey(self.pod.container_id, self.pod.interface)
 
     @property
-    def gateways(self) -> tuple[Address, ...]:
+    def gateways(self) -> tuple[IPAddress, ...]:
         """The Node's own address in each of the Pod's networks."""
         return tuple(gateway_of(address.network) for address in self.addresses)
 
@@ -152,7 +153,7 @@ def read_attachment(port: BridgePort) -> Attachment | None:
     return attachment
 
 
-def mac_of(addresses: Iterable[InterfaceAddress]) -> str:
+def mac_of(addresses: Iterable[IPInterface]) -> str:
     """Return the MAC that belongs to addresses: 0a:58 and the last four bytes of the first one."""
     last_bytes = next(iter(addresses)).ip.packed[-4:]
     return ":".join(f"{byte:02x}" for byte in b"\x0a\x58" + last_bytes)
@@ -172,7 +173,7 @@ def host_interface_name(pod_name: str, key: AttachmentKey, taken: Container[str]
     raise ValueError(f"no interface name is left for Pod {pod_name}")
 
 
-def default_route(gateway: Address) -> str:
+def default_route(gateway: IPAddress) -> str:
     """Return the destination of the default route of a gateway's family."""
     return "0.0.0.0/0" if gateway.version == 4 else "::/0"  # noqa: PLR2004 -- an IP version
 
@@ -207,5 +208,5 @@ def recorded_differences(wanted: Mapping[str, str], actual: Mapping[str, str]) -
     ]
 
 
-def _of_family(addresses: Iterable[InterfaceAddress], family: type[_A]) -> _A | None:
+def _of_family(addresses: Iterable[IPInterface], family: type[_A]) -> _A | None:
     return next((address.ip for address in addresses if isinstance(address.ip, family)), None)

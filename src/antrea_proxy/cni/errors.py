@@ -6,13 +6,12 @@ from antrea_proxy.cni.codes import ErrorCode
 
 
 class CniError(Exception):
-    """An operation failed; `code` is the error result's, `details` its longer text."""
+    """An operation failed; `code` and `message` are the error result's."""
 
-    def __init__(self, code: ErrorCode, message: str, *, details: str = "") -> None:
+    def __init__(self, code: ErrorCode, message: str) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
-        self.details = details
 
     def __str__(self) -> str:
         return self.message
@@ -21,8 +20,8 @@ class CniError(Exception):
 class TryAgainLaterError(CniError):
     """The operation cannot succeed now and may in a while; the runtime repeats it."""
 
-    def __init__(self, message: str, *, details: str = "") -> None:
-        super().__init__(ErrorCode.TRY_AGAIN_LATER, message, details=details)
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.TRY_AGAIN_LATER, message)
 
 
 class NotAvailableError(CniError):

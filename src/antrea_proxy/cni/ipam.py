@@ -14,11 +14,12 @@ from types import MappingProxyType
 
 import msgspec
 
-from antrea_proxy.cni.address_ranges import Address, AddressRange, InterfaceAddress, Network
+from antrea_proxy.cni.address_ranges import AddressRange
 from antrea_proxy.cni.concurrency import uninterrupted
 from antrea_proxy.cni.errors import TryAgainLaterError
 from antrea_proxy.cni.protocol import AttachmentKey
 from antrea_proxy.cni.state_file import StateFileError, StateStore
+from antrea_proxy.network.values import IPAddress, IPInterface, IPNetwork
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +28,7 @@ class Lease:
 
     key: AttachmentKey
     host_interface: str
-    addresses: tuple[InterfaceAddress, ...]
+    addresses: tuple[IPInterface, ...]
 
 
 class _LeaseRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,9 +53,9 @@ class AddressPool:
     One owner calls it, on one event loop; two allocations of one key at a time are its mistake.
     """
 
-    def __init__(self, store: StateStore, *, cidrs: Sequence[Network] = ()) -> None:
+    def __init__(self, store: StateStore, *, cidrs: Sequence[IPNetwork] = ()) -> None:
         self._store = store
-        self._ranges: dict[Network, AddressRange] = {}
+        self._ranges: dict[IPNetwork, AddressRange] = {}
         self._previous: dict[str, str] = {}
         self._leases: dict[AttachmentKey, Lease] = {}
         self._saving = asyncio.Lock()
@@ -63,7 +64,7 @@ class AddressPool:
         self.set_cidrs(cidrs)
 
     @property
-    def cidrs(self) -> tuple[Network, ...]:
+    def cidrs(self) -> tuple[IPNetwork, ...]:
         """The podCIDRs from which addresses are given, in the Node's order."""
         return tuple(self._ranges)
 
@@ -72,7 +73,7 @@ class AddressPool:
         """What is given at present."""
         return MappingProxyType(self._leases)
 
-    def set_cidrs(self, cidrs: Sequence[Network]) -> None:
+    def set_cidrs(self, cidrs: Sequence[IPNetwork]) -> None:
         """Give addresses from these podCIDRs from now on; what was given before stays given.
 
         Raises ValueError for two of one family (NodeSpec.podCIDRs has at most one of each).
@@ -120,7 +121,7 @@ class AddressPool:
             raise ValueError(f"{key} has addresses already")
         if not self._ranges:
             raise TryAgainLaterError("this Node has no podCIDR yet; the control plane gives it one")
-        taken: list[InterfaceAddress] = []
+        taken: list[IPInterface] = []
         lease = None
         try:
             taken.extend(each.take() for each in self._ranges.values())
@@ -155,7 +156,7 @@ class AddressPool:
         Raises ValueError, naming both holders, when two claim one address, and StateFileError.
         """
         wanted = tuple(leases)
-        holders: dict[Address, AttachmentKey] = {}
+        holders: dict[IPAddress, AttachmentKey] = {}
         for lease in wanted:
             for address in lease.addresses:
                 other = holders.setdefault(address.ip, lease.key)
@@ -187,7 +188,7 @@ class AddressPool:
             for each in self._ranges.values():
                 each.reserve(address.ip)
 
-    def _give_back(self, addresses: Iterable[InterfaceAddress]) -> None:
+    def _give_back(self, addresses: Iterable[IPInterface]) -> None:
         for address in addresses:
             for each in self._ranges.values():
                 each.give_back(address.ip)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from antrea_proxy.cni.address_ranges import Address, InterfaceAddress
 from antrea_proxy.host.errors import HostError
 from antrea_proxy.network.interfaces import OfPort
+from antrea_proxy.network.values import IPAddress, IPInterface
 from antrea_proxy.ovsdb.errors import OvsdbError
 from antrea_proxy.ovsdb.rows import BridgePort
 
@@ -35,19 +35,15 @@ class PodInterfaceState(Protocol):
         """Its address, as `0a:58:0a:0a:01:05`."""
 
     @property
-    def mtu(self) -> int:
-        """In bytes."""
-
-    @property
     def up(self) -> bool:
         """Whether it was set up, and its peer too."""
 
     @property
-    def addresses(self) -> Sequence[InterfaceAddress]:
+    def addresses(self) -> Sequence[IPInterface]:
         """All but link-local ones."""
 
     @property
-    def gateways(self) -> Sequence[Address]:
+    def gateways(self) -> Sequence[IPAddress]:
         """Of its default routes."""
 
 
@@ -62,8 +58,8 @@ class PodLinks(Protocol):
         host_interface: str,
         mac: str,
         mtu: int,
-        addresses: Sequence[InterfaceAddress],
-        gateways: Sequence[Address],
+        addresses: Sequence[IPInterface],
+        gateways: Sequence[IPAddress],
         checksum_offload: bool,
     ) -> None:
         """Make both ends, addresses and default routes, or nothing."""

@@ -33,12 +33,12 @@ def main() -> int:
     """Serve one request from the environment and standard input; returns the exit code."""
     version = NEWEST_VERSION
     try:
+        command = _command()
         text = _read_input()
         configuration = _decode(text)
         named = configuration.get("cniVersion")
         if named in SUPPORTED_VERSIONS:
             version = str(named)
-        command = _command()
         if command == "VERSION":
             _print(json.dumps({"cniVersion": version, "supportedVersions": SUPPORTED_VERSIONS}))
             return 0

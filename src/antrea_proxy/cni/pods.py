@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from antrea_proxy.cni.address_ranges import Address
 from antrea_proxy.cni.attachment import (
     Attachment,
     UnreadablePortError,
@@ -29,6 +28,7 @@ from antrea_proxy.cni.state_file import StateFileError
 from antrea_proxy.cni.wires import PodWires
 from antrea_proxy.kubernetes.names import NamespacedName
 from antrea_proxy.network.interfaces import PodInterface
+from antrea_proxy.network.values import IPAddress
 
 FLOWS_TIMEOUT_S = 30.0
 """How long an ADD waits for the Pod's flows, and a DEL for their removal: below the plugin's own limit of 90 s."""
@@ -226,7 +226,7 @@ class PodWiring:
             return "its interface is gone"
         if attachment.key in self._attached:
             return f"{attachment.key} has port {self._attached[attachment.key].pod.host_interface} too"
-        held: dict[Address, Attachment] = {
+        held: dict[IPAddress, Attachment] = {
             address.ip: other for other in self._attached.values() for address in other.addresses
         }
         double = [f"{each.ip} is held by {held[each.ip]} too" for each in attachment.addresses if each.ip in held]

@@ -143,11 +143,10 @@ class NetworkConfiguration(
 
     cni_version: str = "0.1.0"
     name: str = ""
-    type: str = ""
     ipam: _Ipam = _Ipam()
     dns: Dns = Dns()
     previous_result: Result | None = None
-    valid_attachments: tuple[_Attachment, ...] | None = None
+    valid_attachments: tuple[_Attachment, ...] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,12 +187,13 @@ def parse_request(environment: Mapping[str, str], configuration: str) -> Request
             "CHECK needs prevResult, the result of the ADD, in the network configuration",
         )
     if command is Command.GC:
-        if config.valid_attachments is None:
+        if config.valid_attachments is msgspec.UNSET:
             raise CniError(
                 ErrorCode.INVALID_CONFIGURATION,
                 "GC needs cni.dev/valid-attachments in the network configuration; without it nothing is removed",
             )
-        valid = frozenset(AttachmentKey(each.container_id, each.ifname) for each in config.valid_attachments)
+        named = config.valid_attachments or ()  # libcni writes an empty list of Go as null
+        valid = frozenset(AttachmentKey(each.container_id, each.ifname) for each in named)
         request = msgspec.structs.replace(request, valid_attachments=valid)
     return request
 
@@ -226,10 +226,7 @@ def encode_result(result: Result, version: str) -> str:
 
 def encode_error(error: CniError, version: str) -> str:
     """Return the JSON of an error result (section 5)."""
-    answer: dict[str, object] = {"cniVersion": version, "code": int(error.code), "msg": error.message}
-    if error.details:
-        answer["details"] = error.details
-    return msgspec.json.encode(answer).decode()
+    return msgspec.json.encode({"cniVersion": version, "code": int(error.code), "msg": error.message}).decode()
 
 
 def _number(version: str) -> tuple[int, ...]:

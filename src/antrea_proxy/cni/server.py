@@ -66,9 +66,7 @@ class CniServer:
         _remove_dead_socket(self._path)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            os.fchmod(
-                listener.fileno(), 0o600
-            )  # Linux makes the file with the socket's own mode: it is never open to others
+            os.fchmod(listener.fileno(), 0o600)  # Linux makes the file with this mode: it is never open to others
             listener.bind(str(self._path))
             self._inode = self._path.stat().st_ino
             self._server = await asyncio.start_unix_server(

@@ -103,6 +103,22 @@ def test_when_one_family_is_used_up_nothing_is_taken_from_the_other() -> None:
     run(scenario())
 
 
+def test_addresses_that_could_not_be_saved_are_free_again() -> None:
+    """A range of five gives five, however often the disk was full before."""
+
+    async def scenario() -> None:
+        node = FakeNode(refusing={"save"})
+        pool = AddressPool(node, cidrs=(IPv4Network("10.10.1.0/29"),))
+        for _ in range(7):
+            with pytest.raises(StateFileError, match="No space left on device"):
+                await pool.allocate(KEY, "a")
+        node.refusing.clear()
+        for number in range(5):
+            await pool.allocate(AttachmentKey(f"c{number}", "eth0"), f"h{number}")
+
+    run(scenario())
+
+
 def test_one_write_serves_many_that_wait() -> None:
     """Thirty Pods that start at once do not sync the disk thirty times."""
 
