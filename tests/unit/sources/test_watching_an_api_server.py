@@ -136,6 +136,8 @@ def test_a_dropped_connection_loses_no_event(tmp_path: Path) -> None:
     assert server.requests[2]["resourceVersion"] == "2"
     assert len(seen.errors) == 1
     assert server.url in seen.errors[0]
+    connected = [status.connected_since is not None for status in seen.statuses]
+    assert connected == [False, True, False, True]
 
 
 def test_a_connection_closed_in_mid_object_gives_no_half_object(tmp_path: Path) -> None:
