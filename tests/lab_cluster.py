@@ -4,13 +4,13 @@
         cluster.deploy(namespace, "web", replicas=3)
         address = cluster.expose(namespace, "web", port=80)          # the ClusterIP
         client = cluster.pod(namespace, cluster.run_pod(namespace, "client"))
-        answers = client.connect_many(address, 80, count=300)        # GET /hostname, each over a new connection
+        answers = client.connect_many(address, 80, count=300)        # GET /hostname, a new connection each
         assert not answers.failed
         assert set(answers.hostnames) == set(cluster.pods_of(namespace, "web"))
 
 `cluster` is one lab for the whole session (3 Nodes, dual stack, encap with Geneve); `namespace` is a fresh Kubernetes
-namespace for each test. `running_cluster(...)` makes a lab with other options. A *place* is a Pod, a Node or a client; its
-sockets are made inside its network namespace and used from the test's own process, so nothing is started for them.
+namespace for each test. `running_cluster(...)` makes a lab with other options. A *place* is a Pod, a Node or a client;
+its sockets are made inside its network namespace and used from the test's own process, so nothing is started for them.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ class Place:
     name: str
     netns: Path
 
-    def socket(self, family: int, kind: int) -> socket.socket:
+    def open_socket(self, family: int, kind: int) -> socket.socket:
         """Make a socket inside; connecting and binding it happens there, from wherever it is called."""
         with namespaces.inside(self.netns):
             return socket.socket(family, kind)
 
     def connect(self, address: str, port: int, *, timeout: float = 3.0) -> socket.socket:
         """Open a TCP connection from here. Raises OSError (ConnectionRefusedError, TimeoutError …)."""
-        sock = self.socket(_family(address), socket.SOCK_STREAM)
+        sock = self.open_socket(_family(address), socket.SOCK_STREAM)
         sock.settimeout(timeout * PATIENCE)
         try:
             sock.connect((address, port))
@@ -93,7 +93,7 @@ class Place:
 
     def ask_udp(self, address: str, port: int, line: str = "hostname", *, timeout: float = 2.0) -> str:
         """Send one datagram from a new port and give the answer's line. Raises OSError, TimeoutError."""
-        with self.socket(_family(address), socket.SOCK_DGRAM) as sock:
+        with self.open_socket(_family(address), socket.SOCK_DGRAM) as sock:
             sock.settimeout(timeout * PATIENCE)
             sock.connect((address, port))
             sock.send(line.encode() + b"\n")
@@ -103,11 +103,6 @@ class Place:
         self, address: str, port: int, *, count: int, at_once: int = 16, path: str = "/hostname", timeout: float = 5.0
     ) -> Answers:
         """GET a path `count` times, each over a new connection, `at_once` at a time."""
-        return asyncio.run(self._connect_many(address, port, count, at_once, path, timeout))
-
-    async def _connect_many(
-        self, address: str, port: int, count: int, at_once: int, path: str, timeout: float
-    ) -> Answers:
         answers = Answers(hostnames=Counter())
         left = iter(range(count))
 
@@ -116,17 +111,20 @@ class Place:
                 try:
                     async with asyncio.timeout(timeout * PATIENCE):
                         answers.hostnames[await self._get(address, port, path)] += 1
-                except (OSError, EOFError) as error:
+                except OSError as error:
                     answers.failed.append(f"{type(error).__name__}: {error}")
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(at_once):
-                group.create_task(work())
+        async def work_together() -> None:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(at_once):
+                    group.create_task(work())
+
+        asyncio.run(work_together())
         return answers
 
     async def _get(self, address: str, port: int, path: str) -> str:
-        sock = self.socket(_family(address), socket.SOCK_STREAM)
-        sock.setblocking(False)
+        sock = self.open_socket(_family(address), socket.SOCK_STREAM)
+        sock.settimeout(0)
         loop = asyncio.get_running_loop()
         with sock:
             await loop.sock_connect(sock, (address, port))
@@ -239,19 +237,25 @@ class Cluster:
     # Common objects
 
     def run_pod(
-        self, namespace: str, name: str, *, node: str | None = None, labels: dict[str, str] | None = None, **spec: Any
+        self,
+        namespace: str,
+        name: str,
+        *,
+        node: str | None = None,
+        labels: dict[str, str] | None = None,
+        **spec: object,
     ) -> str:
         """Create a Pod with the built-in server (`spec` adds to its spec), wait until it is ready; gives its name."""
         self.apply(pod_object(namespace, name, node=node, labels=labels, **spec))
         self.kubectl("wait", "-n", namespace, f"pod/{name}", "--for=condition=Ready", f"--timeout={30 * PATIENCE:.0f}s")
         return name
 
-    def deploy(self, namespace: str, name: str, *, replicas: int, **spec: Any) -> None:
+    def deploy(self, namespace: str, name: str, *, replicas: int, **spec: object) -> None:
         """Create a Deployment of Pods with the built-in server, labelled app=NAME, and wait until it is rolled out."""
         self.apply(deployment_object(namespace, name, replicas=replicas, **spec))
         self.kubectl("rollout", "status", "-n", namespace, f"deployment/{name}", f"--timeout={60 * PATIENCE:.0f}s")
 
-    def expose(self, namespace: str, name: str, *, port: int, **spec: Any) -> str:
+    def expose(self, namespace: str, name: str, *, port: int, **spec: object) -> str:
         """Create a Service on port -> 8080 of the Pods labelled app=NAME; gives its first ClusterIP.
 
         `spec` is laid over the Service's spec.
@@ -267,7 +271,7 @@ class Cluster:
 
 
 def pod_object(
-    namespace: str, name: str, *, node: str | None = None, labels: dict[str, str] | None = None, **spec: Any
+    namespace: str, name: str, *, node: str | None = None, labels: dict[str, str] | None = None, **spec: object
 ) -> JsonObject:
     """Give a Pod with the built-in server."""
     body = {
@@ -280,9 +284,9 @@ def pod_object(
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": body}
 
 
-def deployment_object(namespace: str, name: str, *, replicas: int, **spec: Any) -> JsonObject:
+def deployment_object(namespace: str, name: str, *, replicas: int, **spec: object) -> JsonObject:
     """Give a Deployment of Pods with the built-in server, labelled app=NAME; `spec` adds to the Pods' spec."""
-    template = pod_object(namespace, name, **spec)
+    template = pod_object(namespace, name, **spec)  # type: ignore[arg-type]
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -295,7 +299,7 @@ def deployment_object(namespace: str, name: str, *, replicas: int, **spec: Any) 
     }
 
 
-def service_object(namespace: str, name: str, *, port: int, **spec: Any) -> JsonObject:
+def service_object(namespace: str, name: str, *, port: int, **spec: object) -> JsonObject:
     """Give a Service on port -> 8080 of the Pods labelled app=NAME; `spec` is laid over its spec."""
     body = {"selector": {"app": name}, "ports": [{"port": port, "targetPort": 8080}], **spec}
     return {

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
+
 from lab_cluster import Cluster, remove_stale_labs, running_cluster
 
 _NAMESPACES = itertools.count(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from lab_cluster import Cluster, wait_until
+from lab_cluster import Cluster, pod_object, wait_until
 
 
 def test_a_service_is_answered_by_all_of_its_pods_on_every_node(cluster: Cluster, namespace: str) -> None:
@@ -53,11 +53,15 @@ def test_a_deleted_pod_is_a_terminating_endpoint_until_it_has_gone(cluster: Clus
 
 
 def test_a_command_runs_in_the_pod_and_is_restarted_when_it_ends(cluster: Cluster, namespace: str) -> None:
-    container = {"name": "c", "image": "none", "command": ["sh", "-c", "echo $GREETING from $ME; sleep 0.2; exit 3"]}
-    container["env"] = [
-        {"name": "GREETING", "value": "hello"},
-        {"name": "ME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-    ]
+    container = {
+        "name": "c",
+        "image": "none",
+        "command": ["sh", "-c", "echo $GREETING from $ME; sleep 0.2; exit 3"],
+        "env": [
+            {"name": "GREETING", "value": "hello"},
+            {"name": "ME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        ],
+    }
     cluster.run_pod(namespace, "crasher", containers=[container])
     wait_until(
         lambda: cluster.get("pod", "-n", namespace, "crasher")["status"]["containerStatuses"][0]["restartCount"] >= 1,
@@ -67,17 +71,16 @@ def test_a_command_runs_in_the_pod_and_is_restarted_when_it_ends(cluster: Cluste
     assert "hello from crasher" in log.read_text()
 
 
-def test_a_failing_readiness_probe_takes_the_pod_out_of_its_service(cluster: Cluster, namespace: str) -> None:
-    probe = {"exec": {"command": ["test", "!", "-e", f"/tmp/{cluster.name}-unready"]}, "periodSeconds": 1}
-    probe |= {"failureThreshold": 1}
+def test_a_failing_readiness_probe_takes_the_pod_out_of_its_service(
+    cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    ready = tmp_path / "ready"
+    ready.touch()
+    probe = {"exec": {"command": ["test", "-e", str(ready)]}, "periodSeconds": 1, "failureThreshold": 1}
     cluster.run_pod(namespace, "probed", containers=[{"name": "c", "image": "none", "readinessProbe": probe}])
-    cluster.expose(namespace, "probed", port=80)
-    flag = Path("/tmp", f"{cluster.name}-unready")
-    try:
-        flag.touch()
-        cluster.kubectl("wait", "-n", namespace, "pod/probed", "--for=condition=Ready=false", "--timeout=10s")
-    finally:
-        flag.unlink()
+    ready.unlink()
+    cluster.kubectl("wait", "-n", namespace, "pod/probed", "--for=condition=Ready=false", "--timeout=10s")
+    ready.touch()
     cluster.kubectl("wait", "-n", namespace, "pod/probed", "--for=condition=Ready", "--timeout=10s")
 
 
@@ -100,10 +103,7 @@ def test_exec_gives_the_commands_exit_code_and_the_pods_name(cluster: Cluster, n
 
 def test_status_names_what_is_not_healthy_and_why(cluster: Cluster, namespace: str) -> None:
     assert cluster.status()["healthy"]
-    cluster.kubectl(
-        "apply", "-f", "-", stdin=f'{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"lost","namespace":"{namespace}"}},'
-        '"spec":{"nodeSelector":{"moon":"dark"},"containers":[{"name":"c","image":"none"}]}}'
-    )
+    cluster.apply(pod_object(namespace, "lost", nodeSelector={"moon": "dark"}))
     wait_until(lambda: not cluster.status()["healthy"], "a problem in the status")
     (problem,) = cluster.status()["problems"]
     assert f"Pod {namespace}/lost is not ready (Pending): 0/3 nodes are available" in problem

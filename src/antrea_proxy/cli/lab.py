@@ -24,7 +24,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="A whole cluster on this machine: Nodes with their own Open vSwitch and agent, Pods, an API server for kubectl.",
+    help="A whole cluster on this machine: Nodes with their own Open vSwitch and agent, Pods, an API for kubectl.",
 )
 _USAGE = 2
 
@@ -112,7 +112,7 @@ def _progress() -> Iterator[lifecycle.Progress]:
     if not sys.stderr.isatty():
         yield lambda step: typer.echo(f"- {step}", err=True)
         return
-    from rich.console import Console  # noqa: PLC0415 - only where there is a terminal
+    from rich.console import Console
 
     console = Console(stderr=True)
     with console.status("starting") as status:
@@ -162,7 +162,7 @@ def status(
     if output == "json":
         typer.echo(json.dumps(found, indent=2))
     else:
-        from antrea_proxy.cli.lab_status import show  # noqa: PLC0415 - rich only where it prints
+        from antrea_proxy.cli.lab_status import show
 
         show(found)
     if not found["healthy"]:

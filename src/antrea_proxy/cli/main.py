@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 if TYPE_CHECKING:
     import typer
@@ -47,7 +47,7 @@ def available() -> list[str]:
 
 def group(name: str) -> typer.Typer:
     """Load a command group."""
-    import typer  # noqa: PLC0415 - not for the short ways
+    import typer
 
     module = import_module(_module(name))
     found = getattr(module, "app", None)
@@ -91,14 +91,16 @@ def _run(command: typer.Typer, arguments: list[str], program: str) -> int:
 
 def _overview() -> typer.Typer:
     """Make the command of which only --help, --version and the complaint about an unknown word are ever seen."""
-    import typer  # noqa: PLC0415 - not for the short ways
+    import typer
 
-    from antrea_proxy import __version__  # noqa: PLC0415 - beside its use
+    from antrea_proxy import __version__
 
     overview = typer.Typer(add_completion=False, no_args_is_help=True)
 
     @overview.callback()
-    def root(*, version: bool = typer.Option(False, "--version", help="Print the version.", is_eager=True)) -> None:
+    def root(
+        *, version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False
+    ) -> None:
         """Kubernetes Service load balancing in Open vSwitch."""
         if version:
             typer.echo(f"antrea-proxy {__version__}")

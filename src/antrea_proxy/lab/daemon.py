@@ -184,7 +184,7 @@ class Lab:
             await asyncio.gather(*(node.switch.stop() for node in self.nodes.values()), return_exceptions=True)
         if server is not None:
             await server.stop()
-        await asyncio.to_thread(spawner.close)
+        await spawner.close()
         await asyncio.to_thread(leftovers.sweep, self.places)
 
 

@@ -32,7 +32,7 @@ def record_processes(places: Places, pids: dict[str, int]) -> None:
 
 
 def start_time(pid: int) -> str:
-    """Give a process's start time in clock ticks since boot (proc(5), field 22); empty where there is no such process."""
+    """Give a process's start time in clock ticks since boot (proc(5), field 22); empty where there is none."""
     try:
         stat = Path("/proc", str(pid), "stat").read_text()
     except OSError:
@@ -48,7 +48,9 @@ def recorded_processes(places: Places) -> dict[str, int]:
     except (OSError, ValueError):
         return {}
     return {
-        name: entry["pid"] for name, entry in recorded.items() if entry["started"] and start_time(entry["pid"]) == entry["started"]
+        name: entry["pid"]
+        for name, entry in recorded.items()
+        if entry["started"] and start_time(entry["pid"]) == entry["started"]
     }
 
 

@@ -21,6 +21,7 @@ from antrea_proxy.lab.switch import locate_programs
 Progress = Callable[[str], None]
 _PACKAGES: Final = {"ip": "iproute2", "nft": "nftables"}
 _LOG_LINES: Final = 15
+_END_SECONDS: Final = 30.0
 
 
 def check_machine() -> None:
@@ -87,11 +88,15 @@ def _require_same(places: Places, asked: Mapping[str, Any]) -> None:
     running = status["options"]
     other = {key: value for key, value in asked.items() if str(running.get(key)) != str(value)}
     if other:
-        words = ", ".join(f"--{key.replace('_', '-')} is {running.get(key)}, not {value}" for key, value in other.items())
+        words = ", ".join(
+            f"--{key.replace('_', '-')} is {running.get(key)}, not {value}" for key, value in other.items()
+        )
         if "config" in other:
             words = "its antrea-agent.conf is another (edit the ConfigMap kube-system/antrea-config instead)"
         option = "" if places.name == "lab" else f" --name {places.name}"
-        raise LabError(f"the lab {places.name!r} is up with other options: {words}; `antrea-proxy lab down{option}` first")
+        raise LabError(
+            f"the lab {places.name!r} is up with other options: {words}; `antrea-proxy lab down{option}` first"
+        )
 
 
 def _start_daemon(places: Places, options: LabOptions, progress: Progress) -> None:
@@ -108,16 +113,34 @@ def _start_daemon(places: Places, options: LabOptions, progress: Progress) -> No
             cwd="/",
         )
     leftovers.record_processes(places, {"daemon": daemon.pid})
-    assert daemon.stdin is not None  # noqa: S101 - asked for above
-    with contextlib.suppress(BrokenPipeError), daemon.stdin as stdin:
-        stdin.write(json.dumps(options.as_json()).encode())
-    with os.fdopen(reader, "rb") as reports:
-        for line in reports:
+    try:
+        _watch_building(daemon, reader, options, progress)
+    except EOFError:
+        words = places.daemon_log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
+        raise LabError(
+            "the lab's daemon ended while it was building; the end of its log:\n" + "\n".join(words)
+        ) from None
+    except BaseException:
+        daemon.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            daemon.wait(_END_SECONDS)
+        raise
+
+
+def _watch_building(daemon: subprocess.Popen[bytes], reports: int, options: LabOptions, progress: Progress) -> None:
+    """Hand over the options and pass progress on until the lab is up.
+
+    Raises LabError with the daemon's words, EOFError where it ends without a word.
+    """
+    with os.fdopen(reports, "rb") as lines:
+        if daemon.stdin is not None:
+            with contextlib.suppress(BrokenPipeError), daemon.stdin as stdin:
+                stdin.write(json.dumps(options.as_json()).encode())
+        for line in lines:
             report = json.loads(line)
             if "error" in report:
                 raise LabError(report["error"])
             if report.get("ready"):
                 return
             progress(report["step"])
-    log = places.daemon_log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
-    raise LabError("the lab's daemon ended while it was building; the end of its log:\n" + "\n".join(log))
+    raise EOFError

@@ -64,7 +64,7 @@ class Places:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise LabError(
-                f"--name {self.name!r} is no name for a lab: use lower-case letters, digits and single underscores between them"
+                f"--name {self.name!r} is no name for a lab: use lower-case letters, digits and _ between them"
             )
         if len(str(self.node("node-999").ovs / "ovs-vswitchd.ctl")) > _UNIX_PATH_MAX:
             raise LabError(f"--name {self.name!r} is too long: its sockets' paths would pass {_UNIX_PATH_MAX} bytes")

@@ -95,11 +95,11 @@ class Spawner:
         """The spawner's own process id."""
         return self._process.pid
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End the spawner and everything that it started, and wait for that."""
         asyncio.get_running_loop().remove_reader(self._channel)
         self._channel.close()
-        self._process.wait()
+        await asyncio.to_thread(self._process.wait)
 
     async def start(self, start: Start, *, stdin: int | None = None, output: int | None = None) -> Process:
         """Start a process; returns once its program runs, or once the built-in server listens.
@@ -123,11 +123,11 @@ class Spawner:
         netns: Path | str = "",
         stdin: bytes = b"",
         environment: Mapping[str, str] | None = None,
-        timeout: float = 30.0,
+        seconds: float = 30.0,
     ) -> Finished:
         """Run a command to its end and give what it wrote.
 
-        Raises LabError where it cannot be started or takes more than `timeout` seconds (it is killed then).
+        Raises LabError where it cannot be started or takes more than `seconds` (it is killed then).
         """
         loop = asyncio.get_running_loop()
         readers: list[asyncio.Task[bytes]] = []
@@ -141,14 +141,14 @@ class Spawner:
                 os.close(fd)
         readers = [loop.create_task(_read_all(reader)) for reader, _ in outputs]
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(seconds):
                 await _write_all(stdin_writer, stdin)
                 await process.started
                 status = await process.wait()
                 stdout, stderr = [await reader for reader in readers]
         except TimeoutError:
             process.signal(signal.SIGKILL)
-            raise LabError(f"{' '.join(argv)} did not end within {timeout:g} s and was killed") from None
+            raise LabError(f"{' '.join(argv)} did not end within {seconds:g} s and was killed") from None
         finally:
             for reader in readers:
                 reader.cancel()

@@ -56,7 +56,8 @@ class Start:
         """The value that `as_json` gave, after JSON made lists of its tuples."""
         server = value["pod_server"]
         if server is not None:
-            server = PodServerOptions(**{k: tuple(v) if isinstance(v, list) else v for k, v in server.items()})
+            ports = {name: tuple(server[name]) for name in ("tcp_ports", "udp_ports", "sctp_ports")}
+            server = PodServerOptions(**{**server, **ports})
         return cls(**{**value, "argv": tuple(value["argv"]), "pod_server": server})
 
 

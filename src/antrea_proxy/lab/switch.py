@@ -18,6 +18,7 @@ from antrea_proxy.lab.errors import LabError
 from antrea_proxy.lab.processes import Process, Spawner
 from antrea_proxy.lab.spawner import Start
 from antrea_proxy.lab.underlay import TUNNEL_UPLINK, no_dad, tunnel_mac
+from antrea_proxy.lab.waiting import until
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 TUNNEL_BRIDGE = "br-phy"
@@ -43,7 +44,8 @@ def locate_programs() -> None:
     if missing:
         packages = sorted({PROGRAMS.get(name, "openvswitch-common") for name in missing})
         raise LabError(
-            f"Open vSwitch is missing ({', '.join(missing)}): on Debian, `apt-get install {' '.join(packages)}` brings it"
+            f"Open vSwitch is missing ({', '.join(missing)}): on Debian, "
+            f"`apt-get install {' '.join(packages)}` brings it"
         )
 
 
@@ -109,9 +111,9 @@ class Switch:
             shutil.copy(empty_database, database)
         await self.start_database()
         await self.command(
-            ["ovs-vsctl", "--no-wait", "--retry", f"--timeout={START_SECONDS}", "init", "--"]
-            + ["set", "Open_vSwitch", ".", f"external_ids:system-id={self._node}", f"external_ids:hostname={self._node}"]
-            + ["other_config:n-handler-threads=1", "other_config:n-revalidator-threads=1"]
+            f"ovs-vsctl --no-wait --retry --timeout={START_SECONDS} init -- set Open_vSwitch ."
+            f" external_ids:system-id={self._node} external_ids:hostname={self._node}"
+            " other_config:n-handler-threads=1 other_config:n-revalidator-threads=1".split()
         )
         await self.start_daemon()
 
@@ -153,15 +155,16 @@ class Switch:
         """
         self._own, self._peers = own, peers
         await self.command(
-            ["ovs-vsctl", f"--timeout={START_SECONDS}", "add-br", TUNNEL_BRIDGE, "--"]
-            + ["set", "bridge", TUNNEL_BRIDGE, "datapath_type=netdev", "fail-mode=standalone"]
-            + [f'other_config:hwaddr="{tunnel_mac(self._number)}"', "--", "add-port", TUNNEL_BRIDGE, TUNNEL_UPLINK]
+            f"ovs-vsctl --timeout={START_SECONDS} add-br {TUNNEL_BRIDGE}"
+            f" -- set bridge {TUNNEL_BRIDGE} datapath_type=netdev fail-mode=standalone"
+            f' other_config:hwaddr="{tunnel_mac(self._number)}"'
+            f" -- add-port {TUNNEL_BRIDGE} {TUNNEL_UPLINK}".split()
         )
         # The kernel sees a copy of every frame that the switch reads by AF_PACKET; it must not answer too.
         await self.command(
             ["nft", "-f", "-"],
-            stdin=f"table netdev lab-uplink {{ chain ingress_copy {{ type filter hook ingress device {TUNNEL_UPLINK} priority 0;"
-            " policy drop; }; }\n",
+            stdin="table netdev lab-uplink { chain ingress_copy {"
+            f" type filter hook ingress device {TUNNEL_UPLINK} priority 0; policy drop; }}; }}\n",
         )
         await self._configure_uplink()
 
@@ -187,16 +190,14 @@ class Switch:
         Raises LabError with its error output where it fails and this is not tolerated.
         """
         done = await self._spawner.run(
-            argv, netns=self._netns, stdin=stdin.encode(), environment=self.environment, timeout=START_SECONDS + 5
+            argv, netns=self._netns, stdin=stdin.encode(), environment=self.environment, seconds=START_SECONDS + 5
         )
         if done.status != 0 and not tolerant:
             raise LabError(f"{self._node}: `{' '.join(argv)}` failed: {done.stderr.decode(errors='replace').strip()}")
         return done.stdout.decode(errors="replace")
 
     async def _configure_uplink(self) -> None:
-        async with asyncio.timeout(START_SECONDS):
-            while not await asyncio.to_thread(self._uplink_is_there):
-                await asyncio.sleep(0.02)
+        await until(self._uplink_is_there, f"{self._node}: {TUNNEL_BRIDGE} appears", seconds=START_SECONDS)
         lines = [f"link set {TUNNEL_BRIDGE} up"]
         lines += [
             f"address replace {own.address}/{own.prefix_length} dev {TUNNEL_BRIDGE}{no_dad(own.address)}"
@@ -221,10 +222,11 @@ class Switch:
                 output=output.fileno(),
             )
         # The control socket is the last thing that both programs make before they serve.
-        async with asyncio.timeout(START_SECONDS):
-            while not (self._directory / f"{program}.{process.pid}.ctl").exists():
-                if not process.running:
-                    tail = log.read_text(errors="replace").strip().splitlines()[-1:]
-                    raise LabError(f"{self._node}: {program} ended at its start: {' '.join(tail)}; see {log}")
-                await asyncio.sleep(0.01)
+        control = self._directory / f"{program}.{process.pid}.ctl"
+        await until(
+            lambda: control.exists() or not process.running, f"{self._node}: {program} serves", seconds=START_SECONDS
+        )
+        if not process.running:
+            last = log.read_text(errors="replace").strip().splitlines()[-1:]
+            raise LabError(f"{self._node}: {program} ended at its start: {' '.join(last)}; see {log}")
         return process

@@ -1,8 +1,9 @@
 """The network that joins the Nodes and the hosts outside of the cluster.
 
-A kernel bridge in a network namespace of its own (in the machine's own, bridge-nf-call-iptables may be on), with a veth
-to `eth0` of every host. With the userspace datapath and a tunnel, each Node has a second uplink, `eth1`, which its switch
-takes into `br-phy`: the tunnel's address must be on a bridge of that switch, while the Node's own stays with its kernel.
+A kernel bridge in a network namespace of its own (in the machine's own, bridge-nf-call-iptables may be on), with a
+veth to `eth0` of every host. With the userspace datapath and a tunnel, each Node has a second uplink, `eth1`, which its
+switch takes into `br-phy`: the tunnel's address must be on a bridge of that switch, while the Node's own stays with its
+kernel.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ class Verbs:
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
-        self._routes = {client: lab.options.node_names for client in lab.options.client_names}
+        self._routes = dict.fromkeys(lab.options.client_names, lab.options.node_names)
 
     @property
     def handlers(self) -> dict[str, Handler]:
@@ -90,7 +90,9 @@ class Verbs:
             "name": name,
             "ready": is_ready(obj),
             "zone": (obj["metadata"].get("labels") or {}).get("topology.kubernetes.io/zone", ""),
-            "addresses": [a["address"] for a in obj.get("status", {}).get("addresses", ()) if a["type"] == "InternalIP"],
+            "addresses": [
+                a["address"] for a in obj.get("status", {}).get("addresses", ()) if a["type"] == "InternalIP"
+            ],
             "podCIDRs": obj.get("spec", {}).get("podCIDRs", []),
             "pods": sum(pod["node"] == name for pod in pods),
         }

@@ -48,8 +48,7 @@ class Controller:
     def _run_one(self, key: Key) -> None:
         try:
             again = self._reconcile(key)
-        except Exception:
-            # One object that cannot be brought in order must not stop the others; it is tried again and named.
+        except Exception:  # noqa: BLE001 - one object must not stop the others; it is named and tried again
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             delay = min(_FIRST_RETRY * 2**failures, _LAST_RETRY)
             _LOG.exception("%s: %s/%s failed, again in %.2f s", self.name, *key, delay)

@@ -12,7 +12,13 @@ from antrea_proxy.lab.api_server.store import Store
 from antrea_proxy.lab.control_plane.controller import Controller, Key
 from antrea_proxy.lab.control_plane.events import EventRecorder
 from antrea_proxy.lab.control_plane.replica_sets import controller_reference
-from antrea_proxy.lab.control_plane.rollouts import HASH_LABEL, SetState, next_sizes, surge_and_unavailable, template_hash
+from antrea_proxy.lab.control_plane.rollouts import (
+    HASH_LABEL,
+    SetState,
+    next_sizes,
+    surge_and_unavailable,
+    template_hash,
+)
 
 JsonObject = dict[str, Any]
 REVISION = "deployment.kubernetes.io/revision"
@@ -87,7 +93,9 @@ class DeploymentController:
         minimum = spec.get("minReadySeconds") or 0
         if new is None:
             new = self._create_set(deployment, wanted_hash, annotations, minimum)
-        elif (new["metadata"].get("annotations") or {}) != annotations or new["spec"].get("minReadySeconds", 0) != minimum:
+        elif (new["metadata"].get("annotations") or {}) != annotations or new["spec"].get(
+            "minReadySeconds", 0
+        ) != minimum:
 
             def change(one: JsonObject) -> None:
                 one["metadata"]["annotations"] = annotations
@@ -165,9 +173,7 @@ class DeploymentController:
             with contextlib.suppress(ApiError):
                 self._store.delete(REPLICA_SETS, one["metadata"]["namespace"], one["metadata"]["name"])
 
-    def _write_status(
-        self, key: Key, deployment: JsonObject, new: JsonObject | None, owned: list[JsonObject]
-    ) -> None:
+    def _write_status(self, key: Key, deployment: JsonObject, new: JsonObject | None, owned: list[JsonObject]) -> None:
         spec = deployment["spec"]
 
         def total(name: str, sets: list[JsonObject]) -> int:
@@ -193,7 +199,9 @@ class DeploymentController:
                 "Progressing",
                 True,
                 "NewReplicaSetAvailable" if complete else "ReplicaSetUpdated",
-                f'ReplicaSet "{set_name}" has successfully progressed.' if complete else f'ReplicaSet "{set_name}" is progressing.',
+                f'ReplicaSet "{set_name}" has successfully progressed.'
+                if complete
+                else f'ReplicaSet "{set_name}" is progressing.',
             ),
         ]
         now = self._store.now().strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -203,7 +211,8 @@ class DeploymentController:
             former = {condition["type"]: condition for condition in status.get("conditions") or ()}
             found["status"] = {name: value for name, value in counts.items() if value}
             found["status"]["conditions"] = [
-                _condition(former.get(kind), kind, value, reason, message, now) for kind, value, reason, message in conditions
+                _condition(former.get(kind), kind, value=value, reason=reason, message=message, now=now)
+                for kind, value, reason, message in conditions
             ]
 
         self._store.modify(DEPLOYMENTS, *key, change, subresource="status")
@@ -215,14 +224,7 @@ _AVAILABLE = {
 }
 
 
-def _condition(
-    former: JsonObject | None,
-    kind: str,
-    value: bool,  # noqa: FBT001 - the condition's value
-    reason: str,
-    message: str,
-    now: str,
-) -> JsonObject:
+def _condition(former: JsonObject | None, kind: str, *, value: bool, reason: str, message: str, now: str) -> JsonObject:
     status = "True" if value else "False"
     if former is not None and (former["status"], former["reason"], former["message"]) == (status, reason, message):
         return former

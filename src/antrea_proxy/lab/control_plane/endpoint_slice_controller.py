@@ -18,7 +18,7 @@ ZONE_LABEL = "topology.kubernetes.io/zone"
 
 
 class EndpointSliceController:
-    """Indexes Pods, selectors, zones and its own slices as the store tells of them, and writes what `reconcile` says."""
+    """Indexes Pods, selectors, zones and its own slices as the store tells of them; writes what `reconcile` says."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -39,23 +39,11 @@ def reconcile(
 ) -> SliceChanges:
     """Say what changes the Service's slices need; `slices` are those that this controller manages.
 
-    An endpoint stays in the slice where it is, a slice that needs no change is not written, and what is new fills slices
-    that change anyway, then others with room, then new ones.
+    An endpoint stays in the slice where it is, a slice that needs no change is not written, and what is new fills
+    slices that change anyway, then others with room, then new ones.
     """
-    spec = service["spec"]
-    families = [family for family in spec.get("ipFamilies") or () if family in {"IPv4", "IPv6"}]
-    wanted: dict[tuple[str, PortKey], dict[str, JsonObject]] = {}
-    for pod in pods:
-        if pod.finished:
-            continue
-        for family in families:
-            if endpoint := endpoint_of(service, pod, family, zones):
-                ports = _ports_for(spec, pod)
-                wanted.setdefault((family, ports), {})[pod.uid] = endpoint
-    for family in families:
-        if not any(address_type == family for address_type, _ in wanted):
-            wanted[family, ()] = {}  # a placeholder tells that there is no endpoint
-
+    families = [family for family in service["spec"].get("ipFamilies") or () if family in {"IPv4", "IPv6"}]
+    wanted = _wanted(service, families, pods, zones)
     groups: dict[tuple[str, PortKey], list[JsonObject]] = {}
     for found in slices:
         groups.setdefault((found["addressType"], _key_of(found)), []).append(found)
@@ -72,6 +60,21 @@ def reconcile(
         update += changed
         delete += gone
     return SliceChanges(create=tuple(create), update=tuple(update), delete=tuple(delete))
+
+
+def _wanted(
+    service: JsonObject, families: Sequence[str], pods: Iterable[PodView], zones: Mapping[str, str]
+) -> dict[tuple[str, PortKey], dict[str, JsonObject]]:
+    """Give the endpoints, by Pod, that the slices of each address type and list of ports must hold."""
+    wanted: dict[tuple[str, PortKey], dict[str, JsonObject]] = {}
+    for pod in pods:
+        for family in families if not pod.finished else ():
+            if endpoint := endpoint_of(service, pod, family, zones):
+                wanted.setdefault((family, _ports_for(service["spec"], pod)), {})[pod.uid] = endpoint
+    for family in families:
+        if not any(address_type == family for address_type, _ in wanted):
+            wanted[family, ()] = {}  # a placeholder tells that there is no endpoint
+    return wanted
 
 
 def endpoint_of(service: JsonObject, pod: PodView, family: str, zones: Mapping[str, str]) -> JsonObject | None:

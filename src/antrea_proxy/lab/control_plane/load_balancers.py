@@ -21,8 +21,8 @@ JsonObject = dict[str, Any]
 class LoadBalancerController:
     """Fills in status.loadBalancer.ingress where it is empty, and empties it when the type changes.
 
-    `spec.loadBalancerIP` asks for an address: one of the lab's range that is free, or any outside of it. A Service with a
-    loadBalancerClass is somebody else's; so is an ingress that is there already.
+    `spec.loadBalancerIP` asks for an address: one of the lab's range that is free, or any outside of it. A Service with
+    a loadBalancerClass is somebody else's; so is an ingress that is there already.
     """
 
     def __init__(self, store: Store, events: EventRecorder, ranges: Sequence[Network]) -> None:
@@ -112,7 +112,10 @@ class LoadBalancerController:
 
     def _write(self, key: Key, ingress: list[JsonObject]) -> None:
         def change(service: JsonObject) -> None:
-            service["status"] = {**(service.get("status") or {}), "loadBalancer": {"ingress": ingress} if ingress else {}}
+            service["status"] = {
+                **(service.get("status") or {}),
+                "loadBalancer": {"ingress": ingress} if ingress else {},
+            }
 
         self._store.modify(SERVICES, *key, change, subresource="status")
 

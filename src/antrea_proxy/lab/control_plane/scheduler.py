@@ -41,7 +41,8 @@ def _tolerates(toleration: JsonObject, taint: JsonObject) -> bool:
         return False
     if toleration.get("operator") == "Exists":
         return toleration.get("key") in {None, "", taint["key"]}
-    return toleration.get("key") == taint["key"] and toleration.get("value", "") == taint.get("value", "")
+    same_key: bool = toleration.get("key") == taint["key"]
+    return same_key and bool(toleration.get("value", "") == taint.get("value", ""))
 
 
 def choose(pod: JsonObject, nodes: Sequence[JsonObject], placed: Iterable[JsonObject]) -> tuple[str, str]:
@@ -116,7 +117,9 @@ class Scheduler:
             condition = {"status": "False", "reason": "Unschedulable", "message": problem}
         else:
             bind(self._store, *key, node)
-            self._tell(pod, kind="Normal", reason="Scheduled", message=f"Successfully assigned {key[0]}/{key[1]} to {node}")
+            self._tell(
+                pod, kind="Normal", reason="Scheduled", message=f"Successfully assigned {key[0]}/{key[1]} to {node}"
+            )
             condition = {"status": "True"}
 
         def change(found: JsonObject) -> None:

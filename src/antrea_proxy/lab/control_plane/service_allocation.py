@@ -94,7 +94,8 @@ class ServiceAllocator:
         number = int(ip_address(address))
         pool = self._addresses[family]
         if number not in pool:
-            return f"the provided IP ({address}) is not in the valid range. The range of valid IPs is {self._ranges[family]}"
+            network = self._ranges[family]
+            return f"the provided IP ({address}) is not in the valid range. The range of valid IPs is {network}"
         return "" if pool.is_free(number, owner) else "provided IP is already allocated"
 
     def _give_ports(self, spec: JsonObject, owner: str) -> list[FieldError]:
@@ -128,9 +129,7 @@ class ServiceAllocator:
             by_service_port.setdefault(port["port"], number)
         return errors + self._give_health_check_port(spec, owner, chosen)
 
-    def _give_health_check_port(
-        self, spec: JsonObject, owner: str, chosen: dict[int, set[str]]
-    ) -> list[FieldError]:
+    def _give_health_check_port(self, spec: JsonObject, owner: str, chosen: dict[int, set[str]]) -> list[FieldError]:
         if spec["type"] != "LoadBalancer" or spec.get("externalTrafficPolicy") != "Local":
             return []
         number = spec.get("healthCheckNodePort")

@@ -49,21 +49,27 @@ def complete_families(spec: JsonObject, cluster: Sequence[str]) -> list[FieldErr
     return _complete_policy(spec, families, cluster, wanted=max(len(addresses), len(families)))
 
 
-def _complete_policy(
-    spec: JsonObject, families: list[str], cluster: Sequence[str], *, wanted: int
-) -> list[FieldError]:
+def _complete_policy(spec: JsonObject, families: list[str], cluster: Sequence[str], *, wanted: int) -> list[FieldError]:
     policy = spec.get("ipFamilyPolicy")
     without_endpoints_of_ours = spec.get("clusterIP") == HEADLESS and not spec.get("selector")
     if not policy:
         # A headless Service without a selector is dual-stack everywhere: its endpoints are somebody else's.
-        policy = "RequireDualStack" if wanted == _DUAL or (without_endpoints_of_ours and not families) else "SingleStack"
+        policy = (
+            "RequireDualStack" if wanted == _DUAL or (without_endpoints_of_ours and not families) else "SingleStack"
+        )
         if without_endpoints_of_ours and not families:
             families = [*cluster, *(family for family in ("IPv4", "IPv6") if family not in cluster)]
             spec["ipFamilyPolicy"], spec["ipFamilies"] = policy, families
             return []
     if policy == "SingleStack" and wanted == _DUAL:
-        field, value = ("clusterIPs", spec["clusterIPs"]) if len(spec.get("clusterIPs") or ()) == _DUAL else ("ipFamilies", families)
-        return [invalid_value(f"spec.{field}", value, "may only hold up to 1 value when `ipFamilyPolicy` is 'SingleStack'")]
+        field, value = (
+            ("clusterIPs", spec["clusterIPs"])
+            if len(spec.get("clusterIPs") or ()) == _DUAL
+            else ("ipFamilies", families)
+        )
+        return [
+            invalid_value(f"spec.{field}", value, "may only hold up to 1 value when `ipFamilyPolicy` is 'SingleStack'")
+        ]
     if policy == "RequireDualStack" and len(cluster) < _DUAL:
         return [invalid_value("spec.ipFamilyPolicy", policy, "this cluster is not configured for dual-stack services")]
     if not families:
@@ -79,7 +85,10 @@ def follow_policy(spec: JsonObject, before: JsonObject) -> None:
 
     Source: patchAllocatedValues and the trimming of secondary fields in the API's update.
     """
-    if spec.get("ipFamilyPolicy") == "SingleStack" and before.get("ipFamilyPolicy") in {"PreferDualStack", "RequireDualStack"}:
+    if spec.get("ipFamilyPolicy") == "SingleStack" and before.get("ipFamilyPolicy") in {
+        "PreferDualStack",
+        "RequireDualStack",
+    }:
         for name in ("clusterIPs", "ipFamilies"):
             if spec.get(name) == before.get(name):
                 spec[name] = (spec.get(name) or [])[:1]

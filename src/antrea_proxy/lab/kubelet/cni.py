@@ -123,7 +123,7 @@ class CniRuntime:
                 netns=self._node_netns,
                 stdin=json.dumps(configuration).encode(),
                 environment=environment,
-                timeout=_SECONDS,
+                seconds=_SECONDS,
             )
         try:
             result = json.loads(done.stdout or b"{}")

@@ -16,8 +16,8 @@ from antrea_proxy.lab.api_server.resources import PODS
 from antrea_proxy.lab.api_server.store import Store
 from antrea_proxy.lab.control_plane.events import EventRecorder
 from antrea_proxy.lab.errors import LabError
-from antrea_proxy.lab.kubelet import probes
 from antrea_proxy.lab.kubelet.cni import CniRuntime, Sandbox
+from antrea_proxy.lab.kubelet.container_probes import ContainerProbes
 from antrea_proxy.lab.kubelet.containers import PodFacts, environment_of, start_of
 from antrea_proxy.lab.kubelet.status import ContainerState, PodReport, apply_report
 from antrea_proxy.lab.places import Places
@@ -180,8 +180,7 @@ class PodWorker:
                 try:
                     code = await process.wait()
                 finally:
-                    for task in watching:
-                        task.cancel()
+                    watching.cancel()
                 state.ready = False
                 self._ended(state, code)
                 self._report()
@@ -231,64 +230,35 @@ class PodWorker:
 
     # Probes
 
-    def _watch_probes(self, container: JsonObject, state: ContainerState, process: Process) -> list[asyncio.Task[None]]:
-        ports = {port["name"]: port["containerPort"] for port in container.get("ports") or () if port.get("name")}
-        environment = environment_of(container.get("env") or (), self._facts())
-
-        async def run_command(command: Sequence[str], timeout: float) -> int:
+    def _watch_probes(self, container: JsonObject, state: ContainerState, process: Process) -> asyncio.Task[None]:
+        async def run_command(command: Sequence[str], seconds: float) -> int:
             done = await self._context.spawner.run(
-                command, netns=self._netns, environment=environment, timeout=timeout
+                command,
+                netns=self._netns,
+                environment=environment_of(container.get("env") or (), self._facts()),
+                seconds=seconds,
             )
             return done.status
 
-        async def check(probe: probes.Probe) -> None:
-            address = self._pod_ips[0] if self._pod_ips else "127.0.0.1"
-            try:
-                await probes.check_once(
-                    probe, netns=self._netns, address=address, ports=ports, run_command=run_command
-                )
-            except probes.ProbeFailed:
-                raise
-            except LabError as error:
-                raise probes.ProbeFailed(str(error)) from error
-
-        def readiness(good: bool, why: str) -> None:  # noqa: FBT001 - the probe's answer
-            if why:
-                self._event("Warning", "Unhealthy", f"Readiness probe failed: {why}")
-            if state.ready != good and process.running:
-                state.ready = good
+        def set_ready(value: bool) -> None:  # noqa: FBT001 - the probe's answer
+            if state.ready != value and process.running:
+                state.ready = value
                 self._report()
 
-        def liveness(good: bool, why: str) -> None:  # noqa: FBT001 - the probe's answer
-            if not good:
-                self._event("Warning", "Unhealthy", f"Liveness probe failed: {why}")
-                process.signal(signal.SIGTERM)
-                asyncio.get_running_loop().call_later(self._own_grace(), process.signal, signal.SIGKILL)
+        probes = ContainerProbes(
+            container=container,
+            netns=self._netns,
+            address=self._pod_ips[0] if self._pod_ips else "127.0.0.1",
+            run_command=run_command,
+            set_ready=set_ready,
+            kill=lambda: self._kill_unhealthy(process),
+            complain=lambda message: self._event("Warning", "Unhealthy", message),
+        )
+        return asyncio.create_task(probes.run())
 
-        async def in_turn() -> None:
-            if startup := container.get("startupProbe"):
-                started = asyncio.Event()
-                watching = asyncio.create_task(
-                    probes.watch(
-                        probes.Probe.from_json(startup),
-                        check,
-                        lambda good, why: started.set() if good else liveness(good, why),
-                    )
-                )
-                try:
-                    await started.wait()
-                finally:
-                    watching.cancel()
-                if not container.get("readinessProbe"):
-                    readiness(True, "")  # noqa: FBT003 - the probe's answer
-            async with asyncio.TaskGroup() as group:
-                for field, changed in (("readinessProbe", readiness), ("livenessProbe", liveness)):
-                    if container.get(field):
-                        group.create_task(probes.watch(probes.Probe.from_json(container[field]), check, changed))
-
-        if not any(container.get(field) for field in ("startupProbe", "readinessProbe", "livenessProbe")):
-            return []
-        return [asyncio.create_task(in_turn())]
+    def _kill_unhealthy(self, process: Process) -> None:
+        process.signal(signal.SIGTERM)
+        asyncio.get_running_loop().call_later(self._own_grace(), process.signal, signal.SIGKILL)
 
     # The end
 
@@ -334,7 +304,7 @@ class PodWorker:
                         hook["exec"].get("command") or (),
                         netns=self._netns,
                         environment=environment_of(container.get("env") or (), self._facts()),
-                        timeout=self._own_grace(),
+                        seconds=self._own_grace(),
                     )
 
     async def _remove_sandbox(self) -> None:
@@ -416,5 +386,3 @@ class PodWorker:
         self._context.events.record(
             PODS, self._pod, kind=kind, reason=reason, message=message, component="kubelet", host=self._context.node
         )
-
-

@@ -107,9 +107,7 @@ async def _http_get(http: Mapping[str, Any], *, netns: Path | str, address: str,
         raise ProbeFailed(f"HTTP probe failed with statuscode: {' '.join(answer[1:]).strip() or 'none'}")
 
 
-async def _connect(
-    netns: Path | str, address: str, port: int
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _connect(netns: Path | str, address: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with namespaces.inside(netns):
         sock = socket.socket(family, socket.SOCK_STREAM)
