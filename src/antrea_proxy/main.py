@@ -14,12 +14,13 @@ import structlog
 
 from antrea_proxy import __version__
 from antrea_proxy.agent.backoff import Backoff
-from antrea_proxy.agent.errors import AgentError, ForeignBridge
+from antrea_proxy.agent.errors import AgentError, CommitRefused, ForeignBridge
 from antrea_proxy.agent.feed import Feed
 from antrea_proxy.agent.node_keeper import NodeKeeper
 from antrea_proxy.agent.reconciler import Reconciler
 from antrea_proxy.agent.status import AgentStatus, SourceReport
 from antrea_proxy.agent.switch import OpenFlowSwitch, SwitchContents
+from antrea_proxy.cni.errors import CniError, WiringError
 from antrea_proxy.cni.ipam import AddressPool
 from antrea_proxy.cni.pods import PodWiring
 from antrea_proxy.cni.server import CniServer, SocketTakenError
@@ -242,7 +243,10 @@ class Agent:
         self._pods[pod.host_interface] = pod
         self._reconciler.mark_network()
         await self._reconciler.settled()
-        self._reconciler.raise_failure(pod_owner(pod))
+        try:
+            self._reconciler.raise_failure(pod_owner(pod))
+        except CommitRefused as error:
+            raise WiringError(f"the switch refused the flows of Pod {pod.namespace}/{pod.name}: {error}") from error
 
     async def _pod_unwired(self, pod: PodInterface) -> None:
         if self._pods.pop(pod.host_interface, None) is not None:
@@ -333,7 +337,7 @@ async def _prepared(options: AgentOptions, database: Database, client: ApiClient
         try:
             agent = Agent(options, database, client, await switch_version(options.settings.ovs_run_dir))
             await agent.prepare()
-        except (OvsdbError, HostError, AgentError) as error:
+        except (OvsdbError, HostError, AgentError, CniError) as error:
             delay = backoff.next_delay()
             _log.warning("the Node cannot be prepared", error=str(error), retry_in_seconds=round(delay, 2))
             await asyncio.sleep(delay)
