@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 from urllib.parse import urlencode
 
 DEFAULT_SOCKET: Final = Path("/var/run/antrea/api.sock")
 SOCKET_VARIABLE: Final = "ANTREA_PROXY_SOCKET"
 TIMEOUT_SECONDS: Final = 30.0
+_OK: Final = 200
 
 
 class AgentUnreachableError(Exception):
@@ -29,17 +29,6 @@ class AgentRefusedError(Exception):
         super().__init__(text)
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path, timeout: float | None) -> None:
-        super().__init__("localhost", timeout=TIMEOUT_SECONDS if timeout is None else timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentApi:
     """The API of the agent that listens on `socket_path`."""
@@ -51,21 +40,30 @@ class AgentApi:
 
         Raises AgentUnreachableError, AgentRefusedError.
         """
-        return self._decoded(self._request("GET", path, parameters))
+        return self._whole("GET", path, parameters)
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
         """Send a JSON object and return what the API answers with. Raises as `get` does."""
-        return self._decoded(self._request("POST", path, body=body))
+        return self._whole("POST", path, body=body)
 
     def lines(self, path: str, parameters: Mapping[str, str]) -> Iterator[Any]:
         """Yield what the API writes line by line, for as long as the agent lives. Raises as `get` does."""
-        response = self._request("GET", path, parameters, endless=True)
         try:
-            for line in response:
-                yield json.loads(line)
-        except (OSError, http.client.HTTPException) as error:
+            with self._request("GET", path, parameters, endless=True) as answer:
+                for line in answer:
+                    yield json.loads(line)
+        except (OSError, ValueError) as error:
             raise self._unreachable(error) from error
         raise AgentUnreachableError(f"the agent at {self.socket_path} ended")
+
+    def _whole(
+        self, method: str, path: str, parameters: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
+    ) -> Any:  # noqa: ANN401 - JSON
+        try:
+            with self._request(method, path, parameters, body=body) as answer:
+                return json.loads(answer.read())
+        except (OSError, ValueError) as error:
+            raise self._unreachable(error) from error
 
     def _request(
         self,
@@ -75,25 +73,28 @@ class AgentApi:
         *,
         body: Mapping[str, Any] | None = None,
         endless: bool = False,
-    ) -> http.client.HTTPResponse:
-        connection = _UnixConnection(self.socket_path, None)
-        target = f"{path}?{urlencode(parameters)}" if parameters else path
-        try:
-            connection.request(method, target, body=None if body is None else json.dumps(body))
-            response = connection.getresponse()
-            if endless and connection.sock is not None:
-                connection.sock.settimeout(None)
-            if response.status != http.client.OK:
-                raise AgentRefusedError(response.status, _error_text(response.read()))
-        except (OSError, http.client.HTTPException) as error:
-            raise self._unreachable(error) from error
-        return response
+    ) -> BinaryIO:
+        """Send a request and return the body of the answer, to be read until its end.
 
-    def _decoded(self, response: http.client.HTTPResponse) -> Any:  # noqa: ANN401 - JSON
-        try:
-            return json.loads(response.read())
-        except (OSError, http.client.HTTPException) as error:
-            raise self._unreachable(error) from error
+        It speaks HTTP/1.0 (RFC 1945), whose answers end with the connection; http.client would take longer to import
+        than all the rest takes.
+        """
+        target = f"{path}?{urlencode(parameters)}" if parameters else path
+        content = b"" if body is None else json.dumps(body).encode()
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(TIMEOUT_SECONDS)
+            connection.connect(str(self.socket_path))
+            head = f"{method} {target} HTTP/1.0\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n"
+            connection.sendall(head.encode() + content)
+            answer = connection.makefile("rb")
+            _version, status, *_reason = answer.readline().decode("latin-1").split(" ", 2)
+            while answer.readline().strip():
+                pass
+            if int(status) != _OK:
+                raise AgentRefusedError(int(status), _error_text(answer.read()))
+            if endless:
+                connection.settimeout(None)
+            return answer
 
     def _unreachable(self, error: Exception) -> AgentUnreachableError:
         path = self.socket_path

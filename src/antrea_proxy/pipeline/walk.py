@@ -148,8 +148,9 @@ class _Walker:
         self._resubmits = 0
         self._look_up(table, packet, depth=0)
 
-    def _look_up(self, table: int, packet: dict[Field, int], *, depth: int) -> None:
-        found = self.tables.look_up(table, packet)
+    def _look_up(self, table: int, packet: dict[Field, int], in_port: int | None = None, *, depth: int) -> None:
+        """Look a packet up and do what the flow says. Another port is for the lookup alone, as in Open vSwitch."""
+        found = self.tables.look_up(table, packet if in_port is None else {**packet, fields.IN_PORT: in_port})
         flow = found.flow
         here = _OpenStep(step=Step(recirculation=self.recirculations, table=table, title=table_title(table)))
         self._steps.append(here)
@@ -252,11 +253,8 @@ class _Walker:
         if depth >= MAX_DEPTH or self._resubmits > MAX_RESUBMITS:
             here.events.append(Dropped(reason=f"resubmitted more than {MAX_DEPTH} deep, or {MAX_RESUBMITS} times"))
             return
-        in_port = packet.get(fields.IN_PORT, 0)
-        if action.in_port != OFPP_IN_PORT:
-            packet[fields.IN_PORT] = action.in_port
-        self._look_up(action.table, packet, depth=depth + 1)
-        packet[fields.IN_PORT] = in_port
+        in_port = None if action.in_port == OFPP_IN_PORT else action.in_port
+        self._look_up(action.table, packet, in_port, depth=depth + 1)
 
     def _track(self, action: Conntrack, packet: dict[Field, int], here: _OpenStep) -> None:
         answer = self.answers.popleft() if self.answers else None

@@ -183,9 +183,7 @@ class World:
         return AgentStatus(**(given | changes))
 
 
-def world(
-    services: Sequence[Any] = SERVICES, slices: Sequence[Any] = SLICES, *, net: Network | None = None
-) -> World:
+def world(services: Sequence[Any] = SERVICES, slices: Sequence[Any] = SLICES, *, net: Network | None = None) -> World:
     """Decide and compile these objects for node-1."""
     net = net or network()
     cluster = ClusterState()
