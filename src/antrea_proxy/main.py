@@ -162,8 +162,9 @@ class Agent:
         ):
             tasks.create_task(self._reconciler.run(), name="reconciler")
             tasks.create_task(self._keeper.run(), name="node")
+            source = self._source()
             for kind in KINDS:
-                tasks.create_task(self._follow(kind), name=f"source of {kind}")
+                tasks.create_task(self._follow(source, kind), name=f"source of {kind}")
             if self._client is not None and settings.transport_interface:
                 tasks.create_task(self._announce(self._client), name="transport addresses")
 
@@ -173,17 +174,19 @@ class Agent:
         assert self._client is not None  # noqa: S101 - main gives one or the other
         return ApiServerSource(client=self._client, on_status=self._source_changed)
 
-    async def _follow(self, kind: AnyKind) -> None:
-        async for events in self._source().watch(kind):
+    async def _follow(self, source: Source, kind: AnyKind) -> None:
+        async for events in source.watch(kind):
             self._reconciler.mark(self._feed.apply(events))
+            del events  # a whole cluster's objects, which are columns by now
             if self._feed.complete:
                 self._reconciler.begin()
 
     def _source_changed(self, status: SourceStatus) -> None:
         previous = self._sources.get(status.kind)
         self._sources[status.kind] = status
-        for text in (*map(str, status.undecodable), *status.problems):
-            if previous is None or text not in (*map(str, previous.undecodable), *previous.problems):
+        known = () if previous is None else _complaints(previous)
+        for text in _complaints(status):
+            if text not in known:
                 _log.warning("an object cannot be used", kind=status.kind, problem=text)
         if status.last_error and (previous is None or previous.last_error_at != status.last_error_at):
             _log.warning("a source is in trouble", kind=status.kind, error=status.last_error)
@@ -277,6 +280,12 @@ class Agent:
                     announced = wanted
                     backoff.reset()
             await asyncio.sleep(delay)
+
+
+def _complaints(status: SourceStatus) -> tuple[str, ...]:
+    """What is wrong with the input of a source, in words."""
+    ignored = (f"kind {kind}: nothing here reads it; it is ignored" for kind in status.ignored)
+    return (*map(str, status.undecodable), *status.problems, *ignored)
 
 
 class _Shield:

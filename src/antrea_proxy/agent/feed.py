@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from antrea_proxy.kubernetes.cluster import ClusterState, Dirty
 from antrea_proxy.kubernetes.events import Added, Deleted, Event, Listed, Modified, Undecodable
-from antrea_proxy.kubernetes.kinds import ENDPOINT_SLICES, KINDS, SERVICES, AnyKind
+from antrea_proxy.kubernetes.kinds import ENDPOINT_SLICES, KINDS, SERVICES
 from antrea_proxy.kubernetes.objects import EndpointSlice
 
 
@@ -49,7 +49,7 @@ class Feed:
     def _apply_one(self, event: Event[Any]) -> Dirty:
         if isinstance(event, Listed):
             self._listed.add(event.kind.name)
-            return self._list(event.kind, event.objects)
+            return self._list(event)
         if isinstance(event, Undecodable):
             return Dirty()
         if isinstance(event, Deleted):
@@ -58,12 +58,13 @@ class Feed:
             return self._cluster.put_service(event.object)
         return self._cluster.put_node(event.object)
 
-    def _list(self, kind: AnyKind, objects: Sequence[Any]) -> Dirty:
-        if kind is SERVICES:
-            return self._cluster.list_services(objects)
-        if kind is ENDPOINT_SLICES:
-            return self._cluster.list_slices(objects)
-        return self._cluster.list_nodes(objects)
+    def _list(self, listed: Listed[Any]) -> Dirty:
+        kept = [item.name for item in listed.undecodable]
+        if listed.kind is SERVICES:
+            return self._cluster.list_services(listed.objects, kept=kept)
+        if listed.kind is ENDPOINT_SLICES:
+            return self._cluster.list_slices(listed.objects, kept=kept)
+        return self._cluster.list_nodes(listed.objects, kept=kept)
 
     def _delete(self, event: Deleted) -> Dirty:
         if event.kind is SERVICES:

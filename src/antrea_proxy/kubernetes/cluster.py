@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from antrea_proxy.kubernetes.columns import Interner, SliceEndpoints, slice_endpoints
@@ -49,11 +49,11 @@ class ClusterState:
         names = self._claims.get(address, ())
         return sorted((self.services[name] for name in names), key=_seniority)
 
-    def list_services(self, listed: Iterable[Service]) -> Dirty:
-        """Take a complete list of Services."""
+    def list_services(self, listed: Iterable[Service], *, kept: Collection[NamespacedName] = ()) -> Dirty:
+        """Take a complete list of Services; those in `kept` exist, too, as they were."""
         current = {service.metadata.namespaced_name: service for service in listed}
         changed = {name for name, service in current.items() if not _same(self.services.get(name), service)}
-        gone = self.services.keys() - current.keys()
+        gone = self.services.keys() - current.keys() - set(kept)
         return self._put_services({name: current.get(name) for name in changed | gone})
 
     def put_service(self, service: Service) -> Dirty:
@@ -64,12 +64,12 @@ class ClusterState:
         """Forget a Service."""
         return self._put_services({name: None})
 
-    def list_slices(self, listed: Iterable[EndpointSlice]) -> Dirty:
-        """Take a complete list of EndpointSlices."""
+    def list_slices(self, listed: Iterable[EndpointSlice], *, kept: Collection[NamespacedName] = ()) -> Dirty:
+        """Take a complete list of EndpointSlices; those in `kept` exist, too, as they were."""
         current = {item.metadata.namespaced_name: item for item in listed}
         changed = [item for name, item in current.items() if not self._same_slice(name, item)]
         dirty = self.put_slices(changed)
-        for name in self._slices.keys() - current.keys():
+        for name in self._slices.keys() - current.keys() - set(kept):
             dirty |= self.remove_slice(name)
         return dirty
 
@@ -96,9 +96,10 @@ class ClusterState:
             del self._slices_of[item.service]
         return Dirty(services=frozenset({item.service}))
 
-    def list_nodes(self, listed: Iterable[Node]) -> Dirty:
-        """Take a complete list of Nodes."""
-        current = {node.metadata.name: node for node in listed}
+    def list_nodes(self, listed: Iterable[Node], *, kept: Collection[NamespacedName] = ()) -> Dirty:
+        """Take a complete list of Nodes; those in `kept` exist, too, as they were."""
+        current = {name.name: self.nodes[name.name] for name in kept if name.name in self.nodes}
+        current |= {node.metadata.name: node for node in listed}
         changed = current.keys() ^ self.nodes.keys() or any(
             not _same(self.nodes[name], node) for name, node in current.items()
         )

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from antrea_proxy.kubernetes.names import NamespacedName
-from antrea_proxy.kubernetes.objects import Endpoint, EndpointHints, EndpointPort, EndpointSlice
+from antrea_proxy.kubernetes.objects import Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice
 
 SERVICE_NAME_LABEL: Final = "kubernetes.io/service-name"
 """The label by which an EndpointSlice names its Service (discovery.k8s.io/v1)."""
@@ -53,17 +53,16 @@ class Interner(Generic[Value]):
     """Gives each distinct value a small number, so that a column of them can be compared as numbers."""
 
     def __init__(self) -> None:
-        self._numbers: dict[Value, int] = {}
+        self._numbers: dict[Value | None, int] = {None: NOTHING}
         self._values: list[Value] = []
 
-    def number(self, value: Value | None) -> int:
-        """The value's number, a new one for a new value; NOTHING for None."""
-        if value is None:
-            return NOTHING
-        number = self._numbers.setdefault(value, len(self._values))
-        if number == len(self._values):
-            self._values.append(value)
-        return number
+    def column(self, values: Sequence[Value | None]) -> list[int]:
+        """The numbers of values, new ones for new values; NOTHING for None."""
+        for value in set(values):
+            if value is not None and value not in self._numbers:
+                self._numbers[value] = len(self._values)
+                self._values.append(value)
+        return [self._numbers[value] for value in values]
 
     def known(self, value: Value) -> int:
         """The value's number, or NOTHING for one that was never interned."""
@@ -95,29 +94,26 @@ def slice_endpoints(
 ) -> list[SliceEndpoints]:
     """Turn slices into columns, all of them in one array."""
     endpoints = [endpoint for item in slices for endpoint in item.endpoints or ()]
-    lengths = [len(item.endpoints or ()) for item in slices]
     rows = np.empty(len(endpoints), ENDPOINT_ROW)
-    rows["conditions"] = [_conditions(endpoint) for endpoint in endpoints]
-    rows["node"] = [nodes.number(endpoint.node_name) for endpoint in endpoints]
-    rows["hints"] = [hints.number(endpoint.hints) for endpoint in endpoints]
+    rows["conditions"] = [_conditions(endpoint.conditions) for endpoint in endpoints]
+    rows["node"] = nodes.column([endpoint.node_name for endpoint in endpoints])
+    rows["hints"] = hints.column([endpoint.hints for endpoint in endpoints])
     targets = [endpoint.target_ref.name if endpoint.target_ref else "" for endpoint in endpoints]
     packed: list[bytes] = []
     result: list[SliceEndpoints] = []
     start = 0
-    for item, length in zip(slices, lengths, strict=True):
-        end = start + length
-        family = _FAMILY.get(item.address_type, 0)
+    for item in slices:
+        end = start + len(item.endpoints or ())
         unreadable = _pack(item, packed)
-        for index in unreadable:
-            rows["conditions"][start + index] = Condition.UNREADABLE
+        if unreadable:
+            rows["conditions"][[start + index for index in unreadable]] = Condition.UNREADABLE
+        labels = item.metadata.labels or {}
         result.append(
             SliceEndpoints(
                 name=item.metadata.namespaced_name,
-                service=NamespacedName(
-                    item.metadata.namespace, (item.metadata.labels or {}).get(SERVICE_NAME_LABEL, "")
-                ),
+                service=NamespacedName(item.metadata.namespace, labels.get(SERVICE_NAME_LABEL, "")),
                 resource_version=item.metadata.resource_version,
-                family=family,
+                family=_FAMILY.get(item.address_type, 0),
                 ports=item.ports or (),
                 rows=rows[start:end],
                 targets=tuple(targets[start:end]),
@@ -147,30 +143,43 @@ def address_text(packed: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET6, packed)
 
 
-def _conditions(endpoint: Endpoint) -> int:
-    conditions = endpoint.conditions
+def _conditions(conditions: EndpointConditions) -> int:
+    """The bits of Condition; plain numbers, since this runs for every endpoint of a cluster."""
     return (
-        (Condition.READY.value if conditions.ready is not False else 0)
-        | (Condition.SERVING.value if conditions.serving is not False else 0)
-        | (Condition.TERMINATING.value if conditions.terminating else 0)
+        (1 if conditions.ready is not False else 0)
+        + (2 if conditions.serving is not False else 0)
+        + (4 if conditions.terminating else 0)
     )
 
 
 def _pack(item: EndpointSlice, packed: list[bytes]) -> list[int]:
     """Append the slice's addresses to `packed` and return the places of those that cannot be read."""
-    address_family = _ADDRESS_FAMILY.get(item.address_type, socket.AF_UNSPEC)
-    prefix = _IPV4_MAPPED if address_family == socket.AF_INET else b""
+    family = _ADDRESS_FAMILY.get(item.address_type, socket.AF_UNSPEC)
+    prefix = _IPV4_MAPPED if family == socket.AF_INET else b""
+    endpoints = item.endpoints or ()
+    try:
+        packed += [prefix + socket.inet_pton(family, endpoint.addresses[0]) for endpoint in endpoints]
+    except (OSError, IndexError):
+        return _pack_singly(endpoints, family, prefix, packed)
+    return []
+
+
+def _pack_singly(
+    endpoints: Sequence[Endpoint], family: socket.AddressFamily, prefix: bytes, packed: list[bytes]
+) -> list[int]:
     unreadable: list[int] = []
-    for index, endpoint in enumerate(item.endpoints or ()):
+    for index, endpoint in enumerate(endpoints):
         try:
-            packed.append(prefix + socket.inet_pton(address_family, endpoint.addresses[0]))
+            packed.append(prefix + socket.inet_pton(family, endpoint.addresses[0]))
         except (OSError, IndexError):
-            packed.append(bytes(16))
+            packed.append(bytes(ADDRESS.itemsize))
             unreadable.append(index)
     return unreadable
 
 
 def _problems(item: EndpointSlice, unreadable: Sequence[int]) -> Iterable[str]:
+    if not unreadable and item.address_type in _FAMILY and all(map(_is_port, item.ports or ())):
+        return
     where = f"EndpointSlice {item.metadata.namespaced_name}"
     if item.address_type not in _FAMILY:
         yield f"{where}: addressType: {item.address_type!r}: its endpoints are left out; use IPv4 or IPv6"
@@ -182,5 +191,9 @@ def _problems(item: EndpointSlice, unreadable: Sequence[int]) -> Iterable[str]:
             f"no {item.address_type} address; this endpoint is left out"
         )
     for index, port in enumerate(item.ports or ()):
-        if port.port is not None and not 0 < port.port < 1 << 16:
+        if not _is_port(port):
             yield f"{where}: ports[{index}].port: {port.port}: must be 1 to 65535; this port is left out"
+
+
+def _is_port(port: EndpointPort) -> bool:
+    return port.port is None or 0 < port.port < 1 << 16

@@ -92,8 +92,8 @@ def sealed(owner: Owner, message: bytes) -> FlowEntry:
 
 def cookie_of(owner: Owner, message: bytes) -> Cookie:
     """The cookie of a flow: our mark, the owner's kind, and six bytes of digest."""
-    digest = hashlib.blake2b(message, digest_size=_DIGEST_BYTES, key=owner.name.encode()[:64])
-    return Cookie(COOKIE_MARK << 56 | owner.kind << 48 | int.from_bytes(digest.digest(), "big"))
+    digest = hashlib.blake2b(owner.name.encode() + message, digest_size=_DIGEST_BYTES).digest()
+    return Cookie(COOKIE_MARK << 56 | owner.kind << 48 | int.from_bytes(digest, "big"))
 
 
 def is_ours(cookie: int) -> bool:

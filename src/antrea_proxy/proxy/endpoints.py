@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,8 +76,7 @@ def sort_and_judge(
     """
     conditions = candidates["conditions"]
     rank = np.select([(conditions & Condition.READY) != 0, (conditions & Condition.SERVING) != 0], [0, 1], 2)
-    high, low = _address_keys(candidates["address"])
-    candidates = candidates[np.lexsort((rank, candidates["port"], low, high, candidates["load_balancer"]))]
+    candidates = candidates[_order(candidates, rank)]
     owner = candidates["load_balancer"]
     conditions = candidates["conditions"]
 
@@ -129,6 +128,9 @@ def _repeats(ordered: Candidates) -> NDArray[np.bool_]:
     return repeats
 
 
-def _address_keys(addresses: NDArray[np.void]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    halves = np.ascontiguousarray(addresses).view(">u8").astype(np.uint64).reshape(-1, 2)
-    return halves[:, 0], halves[:, 1]
+def _order(candidates: Candidates, rank: NDArray[Any]) -> NDArray[np.intp]:
+    """The order by load balancer, address, port and rank; a key that is the same everywhere costs nothing."""
+    halves = np.ascontiguousarray(candidates["address"]).view(">u8").astype(np.uint64).reshape(-1, 2)
+    keys = (rank, candidates["port"], halves[:, 1], halves[:, 0], candidates["load_balancer"])
+    varying = [key for key in keys if len(key) and (key != key[0]).any()]
+    return np.lexsort(varying) if varying else np.arange(len(candidates))
