@@ -201,6 +201,10 @@ def world(services: Sequence[Any] = SERVICES, slices: Sequence[Any] = SLICES, *,
     )
 
 
+WORLD = world()
+"""The usual world."""
+
+
 def packet(  # the words of a packet, in their usual order
     source: PodInterface,
     destination: str,

@@ -91,7 +91,7 @@ def test_a_masked_write_leaves_the_other_bits_alone() -> None:
 
 def test_a_wide_register_is_its_four_narrow_ones() -> None:
     write = SetField(fields.XXREG0, (1 << 96) | (2 << 64) | (3 << 32) | 4)
-    copies = [CopyField(fields.XXREG0, fields.REG4, 32, src_offset=64), OutputRegister(fields.REG4)]
+    copies: list[Action] = [CopyField(fields.XXREG0, fields.REG4, 32, src_offset=64), OutputRegister(fields.REG4)]
     assert run(at(Table.CLASSIFIER, [write, *copies])).ports == (2,)
     assert run(at(Table.CLASSIFIER, [write, OutputRegister(fields.REG3)])).ports == (4,)
 

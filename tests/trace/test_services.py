@@ -23,10 +23,10 @@ from antrea_proxy.pipeline.walk import walk, walk_every_way
 from antrea_proxy.pipeline.walk_steps import Walk
 from antrea_proxy.proxy.load_balancers import LoadBalancer, Outcome
 from properties import clusters
-from worlds import CLIENT, GATEWAY_MAC, PEER_ADDRESS, WEB_0, WEB_1, WEB_2, World, network, packet, world
+from worlds import CLIENT, GATEWAY_MAC, PEER_ADDRESS, WEB_0, WEB_1, WEB_2, WORLD, World, network, packet, world
 
 Json = dict[str, Any]
-WORLD = world()
+
 TABLES = CompiledTables(WORLD.units)
 
 
@@ -191,7 +191,7 @@ def test_recirculations_stay_below_the_userspace_datapaths_limit() -> None:
 
 @given(services=clusters.services(), slices=clusters.slices())
 def test_every_decided_load_balancer_is_what_packets_meet(services: list[Json], slices: list[Json]) -> None:
-    """Whatever the cluster: balanced goes to exactly the endpoints in use, refused and dropped are that, no flow has a rival."""
+    """Whatever the cluster: to exactly the endpoints in use, or refused, or dropped; and no flow has a rival."""
     here = world(services, slices)
     tables = CompiledTables(here.units)
     for load_balancer in here.load_balancers.values():
