@@ -131,7 +131,7 @@ def node_environment(places: Places, node: str) -> dict[str, str]:
         "OVS_RUNDIR": str(files.ovs),
         "OVS_DBDIR": str(files.ovs),
         "OVS_LOGDIR": str(files.ovs),
-        "ANTREA_PROXY_API": str(files.cni_socket.with_name("api.sock")),
+        "ANTREA_PROXY_SOCKET": str(files.cni_socket.with_name("api.sock")),
         "KUBECONFIG": str(files.kubeconfig),
         "NODE_NAME": node,
     }

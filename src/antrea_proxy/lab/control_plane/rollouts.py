@@ -28,8 +28,10 @@ class SetState:
 
 
 def template_hash(template: JsonObject) -> str:
-    """Give the label value that tells Pods of one template from those of another."""
-    number = int.from_bytes(hashlib.sha256(json.dumps(template, sort_keys=True).encode()).digest()[:8], "big")
+    """Give the label value that tells Pods of one template from those of another; an empty map is as none."""
+    metadata = {name: value for name, value in (template.get("metadata") or {}).items() if value}
+    text = json.dumps({**template, "metadata": metadata}, sort_keys=True)
+    number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
     letters = []
     for _ in range(_HASH_LETTERS):
         number, digit = divmod(number, len(_ALPHABET))

@@ -16,7 +16,7 @@ from antrea_proxy.lab.api_server.errors import FieldError, FieldErrorKind, inval
 from antrea_proxy.lab.api_server.records import Event, EventType
 from antrea_proxy.lab.api_server.resources import SERVICES
 from antrea_proxy.lab.control_plane.pools import Pool, address_of, address_pool
-from antrea_proxy.lab.control_plane.service_families import HEADLESS, complete_families, follow_policy
+from antrea_proxy.lab.control_plane.service_families import HEADLESS, complete_families
 
 JsonObject = dict[str, Any]
 NODE_PORTS = (30_000, 32_767)
@@ -39,7 +39,7 @@ class ServiceAllocator:
         if event.type is not EventType.DELETED:
             self._each(event.object["spec"], owner, release=False)
 
-    def admit(self, operation: Operation, new: JsonObject, old: JsonObject | None) -> JsonObject:
+    def admit(self, operation: Operation, new: JsonObject, old: JsonObject | None) -> JsonObject:  # noqa: ARG002 - the form of a hook
         """Complete a Service.
 
         Raises ApiError (422) where an address or port cannot be had.
@@ -49,8 +49,6 @@ class ServiceAllocator:
         spec = new["spec"]
         if spec.get("type") == "ExternalName":
             return new
-        before = old["spec"] if old is not None else {}
-        follow_policy(spec, before)
         errors = complete_families(spec, list(self._ranges))
         if not errors:
             owner = new["metadata"]["uid"]

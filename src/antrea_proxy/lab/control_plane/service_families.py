@@ -78,17 +78,3 @@ def _complete_policy(spec: JsonObject, families: list[str], cluster: Sequence[st
         families += [family for family in cluster if family not in families]
     spec["ipFamilyPolicy"], spec["ipFamilies"] = policy, families
     return []
-
-
-def follow_policy(spec: JsonObject, before: JsonObject) -> None:
-    """On an update that turns a dual-stack Service into a single-stack one, let the second address and family go.
-
-    Source: patchAllocatedValues and the trimming of secondary fields in the API's update.
-    """
-    if spec.get("ipFamilyPolicy") == "SingleStack" and before.get("ipFamilyPolicy") in {
-        "PreferDualStack",
-        "RequireDualStack",
-    }:
-        for name in ("clusterIPs", "ipFamilies"):
-            if spec.get(name) == before.get(name):
-                spec[name] = (spec.get(name) or [])[:1]
