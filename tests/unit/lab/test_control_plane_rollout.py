@@ -121,6 +121,9 @@ def _node(name: str, **spec: object) -> JsonObject:
     return {"metadata": {"name": name, "labels": {"disk": name}}, "spec": spec, "status": {"conditions": conditions}}
 
 
+_WHY = "1 node didn't match Pod's node affinity/selector, 1 node has untolerated taint {gpu: }, 1 node is unschedulable"
+
+
 def _wanting(**spec: object) -> JsonObject:
     return {"metadata": {"name": "p"}, "spec": spec}
 
@@ -133,13 +136,7 @@ def _wanting(**spec: object) -> JsonObject:
         (
             _wanting(nodeSelector={"disk": "x"}),
             "",
-            ", ".join(
-                (
-                    "1 node didn't match Pod's node affinity/selector",
-                    "1 node has untolerated taint {gpu: }",
-                    "1 node is unschedulable",
-                )
-            ),
+            _WHY,
         ),
         (_wanting(nodeSelector={"disk": "c"}, tolerations=[{"key": "gpu", "operator": "Exists"}]), "c", ""),
     ],
