@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from lab_cluster import Cluster, pod_object, wait_until
 
 
