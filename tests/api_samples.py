@@ -28,7 +28,7 @@ def config_map(name: str = "settings", **data: str) -> JsonObject:
     return {"metadata": {"name": name, "namespace": "default"}, "data": data}
 
 
-def service(name: str = "web", **spec: object) -> JsonObject:
+def service(name: str = "web", **spec: Any) -> JsonObject:  # noqa: ANN401 - any JSON value
     """Make a Service of one port, with further fields of its spec."""
     return {
         "metadata": {"name": name, "namespace": "default"},
@@ -61,7 +61,8 @@ def deployment(name: str = "web", replicas: int = 3, **metadata: object) -> Json
 
 def replica_set(name: str = "web-abc", **metadata: object) -> JsonObject:
     """Make a ReplicaSet."""
-    found = deployment(name, **metadata)
+    found = deployment(name)
+    found["metadata"].update(metadata)
     found["spec"]["selector"] = {"matchLabels": {"app": name}}
     return found
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from api_samples import ManualClock, config_map, deployment, owned_by, pod, replica_set
 
 from antrea_proxy.lab.api_server import ApiError, Store
 from antrea_proxy.lab.api_server import resources as kinds
 from antrea_proxy.lab.api_server.deletion import Propagation
+from api_samples import ManualClock, config_map, deployment, owned_by, pod, replica_set
 
 
 @pytest.fixture

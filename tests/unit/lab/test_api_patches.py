@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-from api_samples import service
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +18,7 @@ from antrea_proxy.lab.api_server.patches import (
     apply_strategic_merge_patch,
 )
 from antrea_proxy.lab.api_server.schema import schema_of
+from api_samples import service
 
 _SCALARS = st.one_of(st.booleans(), st.integers(-5, 5), st.sampled_from(["", "a", "b"]))
 _KEYS = st.sampled_from(["a", "b", "c", "x/y", "m~n"])
@@ -110,7 +110,7 @@ def test_a_json_patch_that_does_not_apply_is_refused_with_the_reason(patch: obje
     assert refused.value.code == code
 
 
-def _service(*ports: dict[str, Any], **spec: object) -> dict[str, Any]:
+def _service(*ports: dict[str, Any], **spec: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
     return {"apiVersion": "v1", "kind": "Service", **service(ports=list(ports), **spec)}
 
 

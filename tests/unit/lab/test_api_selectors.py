@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from api_samples import pod
 
 from antrea_proxy.lab.api_server import ApiError, Store
 from antrea_proxy.lab.api_server import resources as kinds
 from antrea_proxy.lab.api_server.selectors import LabelSelector
+from api_samples import pod
 
 _LABELS = {"app": "web", "tier": "front", "weight": "7", "example.com/part": "a"}
 

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
-from api_samples import ManualClock, config_map, deployment, endpoint_slice, pod, service
 
 from antrea_proxy.lab.api_server import ApiError, Event, EventType, Operation, Store
 from antrea_proxy.lab.api_server import errors as api_errors
 from antrea_proxy.lab.api_server import resources as kinds
+from api_samples import ManualClock, config_map, deployment, endpoint_slice, pod, service
 
 
 @pytest.fixture
 def store() -> Store:
     """Give an empty store whose time stands still."""
     return Store(clock=ManualClock())
+
+
+def _relabel(obj: dict[str, dict[str, object]], labels: dict[str, str]) -> None:
+    obj["metadata"]["labels"] = labels
 
 
 async def _next_events(store: Store, count: int, kind: kinds.Resource, since: str, **narrowed: str) -> list[Event]:
@@ -219,7 +224,7 @@ def test_an_object_that_ceases_to_match_a_watch_is_deleted_for_it(store: Store) 
     since = str(store.resource_version)
     store.create(kinds.PODS, pod(labels={"app": "web"}))
     for labels in ({"app": "db"}, {"app": "db", "more": "1"}, {"app": "web"}):
-        store.modify(kinds.PODS, "default", "web-1", lambda obj, new=labels: obj["metadata"].update(labels=new))
+        store.modify(kinds.PODS, "default", "web-1", partial(_relabel, labels=labels))
     events = asyncio.run(_next_events(store, 3, kinds.PODS, since, label_selector="app=web"))
     assert [event.type.value for event in events] == ["ADDED", "DELETED", "ADDED"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from api_samples import config_map, deployment, endpoint_slice, pod
 
 from antrea_proxy.lab.api_server import ApiError, Store
 from antrea_proxy.lab.api_server import resources as kinds
+from api_samples import config_map, deployment, endpoint_slice, pod
 
 
 def _refusals(kind: kinds.Resource, obj: dict[str, Any]) -> list[str]:
@@ -154,8 +154,10 @@ def _deployment(**spec: object) -> dict[str, Any]:
     [
         (
             {"selector": {"matchLabels": {"app": "other"}}},
-            'spec.template.metadata.labels: Invalid value: map[string]string{"app":"web"}: '
-            "`selector` does not match template `labels`",
+            (
+                'spec.template.metadata.labels: Invalid value: map[string]string{"app":"web"}: '
+                "`selector` does not match template `labels`"
+            ),
         ),
         ({"selector": None}, "spec.selector: Required value"),
         (
@@ -232,7 +234,7 @@ def test_a_config_map_that_says_it_is_immutable_is() -> None:
 
 
 def test_text_of_a_secret_is_kept_as_base64() -> None:
-    """stringData becomes data."""
+    """What is in stringData becomes data."""
     created = Store().create(kinds.SECRETS, {**config_map(), "stringData": {"password": "open sesame"}})
     assert (created["data"], created["type"]) == ({"password": "b3BlbiBzZXNhbWU="}, "Opaque")
 

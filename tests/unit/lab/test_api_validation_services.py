@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from api_samples import service
 
 from antrea_proxy.lab.api_server import ApiError, Store
 from antrea_proxy.lab.api_server import resources as kinds
+from api_samples import service
 
 
-def _create(**spec: object) -> dict[str, Any]:
+def _create(**spec: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
     return Store().create(kinds.SERVICES, service(**spec))
 
 
-def _refusals(**spec: object) -> list[str]:
+def _refusals(**spec: Any) -> list[str]:  # noqa: ANN401 - any JSON value
     with pytest.raises(ApiError) as refused:
         _create(**spec)
     assert (refused.value.code, refused.value.reason) == (422, "Invalid")
@@ -37,8 +37,10 @@ _RANGE = "must be between 1 and 65535, inclusive"
         ({"ports": _http(targetPort=70000)}, f"spec.ports[0].targetPort: Invalid value: 70000: {_RANGE}"),
         (
             {"ports": _http(targetPort="Not A Name")},
-            'spec.ports[0].targetPort: Invalid value: "Not A Name": '
-            "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)",
+            (
+                'spec.ports[0].targetPort: Invalid value: "Not A Name": '
+                "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)"
+            ),
         ),
         ({"ports": []}, "spec.ports: Required value"),
         (
@@ -57,13 +59,17 @@ _RANGE = "must be between 1 and 65535, inclusive"
         ),
         (
             {"type": "NodePort", "ports": _http(nodePort=80)},
-            "spec.ports[0].nodePort: Invalid value: 80: provided port is not in the valid range. "
-            "The range of valid ports is 30000-32767",
+            (
+                "spec.ports[0].nodePort: Invalid value: 80: provided port is not in the valid range. "
+                "The range of valid ports is 30000-32767"
+            ),
         ),
         (
             {"type": "Magic"},
-            'spec.type: Unsupported value: "Magic": '
-            'supported values: "ClusterIP", "ExternalName", "LoadBalancer", "NodePort"',
+            (
+                'spec.type: Unsupported value: "Magic": '
+                'supported values: "ClusterIP", "ExternalName", "LoadBalancer", "NodePort"'
+            ),
         ),
         (
             {"sessionAffinity": "Cookie"},
@@ -71,17 +77,24 @@ _RANGE = "must be between 1 and 65535, inclusive"
         ),
         (
             {"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 86401}}},
-            "spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 86401: "
-            "must be greater than 0 and less than 86400",
+            (
+                "spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 86401: "
+                "must be greater than 0 and less than 86400"
+            ),
         ),
         (
             {"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 0}}},
-            "spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 0: "
-            "must be greater than 0 and less than 86400",
+            (
+                "spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 0: "
+                "must be greater than 0 and less than 86400"
+            ),
         ),
         (
             {"clusterIP": "10.96.0"},
-            'spec.clusterIPs[0]: Invalid value: "10.96.0": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)',
+            (
+                'spec.clusterIPs[0]: Invalid value: "10.96.0": '
+                "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+            ),
         ),
         (
             {"clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.2"]},
@@ -89,8 +102,10 @@ _RANGE = "must be between 1 and 65535, inclusive"
         ),
         (
             {"clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1", "10.96.0.2"]},
-            'spec.clusterIPs: Invalid value: []string{"10.96.0.1", "10.96.0.2"}: '
-            "may specify no more than one IP for each IP family",
+            (
+                'spec.clusterIPs: Invalid value: []string{"10.96.0.1", "10.96.0.2"}: '
+                "may specify no more than one IP for each IP family"
+            ),
         ),
         (
             {"ipFamilies": ["IPv5"]},
@@ -116,8 +131,10 @@ _RANGE = "must be between 1 and 65535, inclusive"
         ),
         (
             {"type": "LoadBalancer", "loadBalancerSourceRanges": ["10.0.0.0"]},
-            'spec.loadBalancerSourceRanges[0]: Invalid value: "10.0.0.0": '
-            "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
+            (
+                'spec.loadBalancerSourceRanges[0]: Invalid value: "10.0.0.0": '
+                "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+            ),
         ),
         (
             {"externalTrafficPolicy": "Local"},
@@ -133,8 +150,10 @@ _RANGE = "must be between 1 and 65535, inclusive"
         ),
         (
             {"type": "NodePort", "healthCheckNodePort": 30000},
-            "spec.healthCheckNodePort: Invalid value: 30000: "
-            "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'",
+            (
+                "spec.healthCheckNodePort: Invalid value: 30000: "
+                "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
+            ),
         ),
     ],
 )
@@ -178,7 +197,7 @@ def test_the_longest_affinity_is_a_day() -> None:
     assert _create(sessionAffinity="ClientIP", sessionAffinityConfig=config)["spec"]["sessionAffinityConfig"] == config
 
 
-def _store_with(**spec: object) -> Store:
+def _store_with(**spec: Any) -> Store:  # noqa: ANN401 - any JSON value
     store = Store()
     store.create(kinds.SERVICES, service(**spec))
     return store

@@ -22,6 +22,31 @@ SERVER_NAMES = (
 """Names and addresses for which the server's certificate always holds."""
 
 
+class _TellingObject(ssl.SSLObject):
+    """A TLS connection that lets the client read why its certificate is refused.
+
+    asyncio closes the connection as soon as a handshake fails, with OpenSSL's alert unsent; the client then sees an
+    EOF, which kubectl takes for a passing fault and tries again for a minute. So the failure is held back by one step:
+    asyncio sends what is due when a handshake waits for more, and the client that has read the alert hangs up.
+    """
+
+    _refusal: ssl.SSLCertVerificationError | None = None
+
+    def do_handshake(self) -> None:
+        """Go on with the handshake."""
+        if self._refusal is not None:
+            raise self._refusal
+        try:
+            super().do_handshake()
+        except ssl.SSLCertVerificationError as refusal:
+            self._refusal = refusal
+            raise ssl.SSLWantReadError("the alert is to be sent first") from refusal
+
+
+class _ServerContext(ssl.SSLContext):
+    sslobject_class = _TellingObject
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificates:
     """Certificates and keys as PEM."""
@@ -34,7 +59,7 @@ class Certificates:
 
     def server_context(self) -> ssl.SSLContext:
         """Make the server's side of TLS: a client may show a certificate, and it must then be of this authority."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context = _ServerContext(ssl.PROTOCOL_TLS_SERVER)
         with tempfile.TemporaryDirectory(prefix="antrea-proxy-api-") as directory:
             chain = Path(directory, "server.pem")  # load_cert_chain reads files only
             chain.touch(mode=0o600)

@@ -16,20 +16,6 @@ from antrea_proxy.lab.api_server.schema import FieldSchema, ObjectSchema, ValueT
 
 _INT32 = 2**31
 _INT64 = 2**63
-_INT64_FIELDS = frozenset(
-    {
-        "activeDeadlineSeconds",
-        "deletionGracePeriodSeconds",
-        "expirationSeconds",
-        "fsGroup",
-        "generation",
-        "observedGeneration",
-        "runAsGroup",
-        "runAsUser",
-        "terminationGracePeriodSeconds",
-        "tolerationSeconds",
-    }
-)
 
 
 class _TypeMismatchError(Exception):
@@ -79,60 +65,48 @@ def _check(field: FieldSchema, value: object, path: str, type_path: str) -> Iter
         yield from _check_one(field, value, path, type_path)
         return
     if not isinstance(value, list):
-        raise _mismatch(value, field, type_path, f"[]{_go_type(field)}")
+        raise _mismatch(value, field, type_path, f"[]{field.go_type}")
     for index, item in enumerate(value):
         if item is not None:
             yield from _check_one(field, item, f"{path}[{index}]", type_path)
 
 
-def _go_type(field: FieldSchema) -> str:
-    if field.type is ValueType.OBJECT:
-        version = field.module.removeprefix("core_").rpartition("_")[2]
-        return f"{version}.{field.model}"
-    return "int64" if field.type is ValueType.INTEGER and field.name in _INT64_FIELDS else field.type.value
-
-
 def _check_one(field: FieldSchema, value: object, path: str, type_path: str) -> Iterator[str]:
     if field.type is ValueType.OBJECT:
         if not isinstance(value, dict):
-            raise _mismatch(value, field, type_path, _go_type(field))
+            raise _mismatch(value, field, type_path, field.go_type)
         yield from _walk(field.object, value, path, type_path)
     elif not _fits(field, value):
-        raise _mismatch(value, field, type_path, _go_type(field))
+        raise _mismatch(value, field, type_path, field.go_type)
 
 
-def _fits(field: FieldSchema, value: object) -> bool:  # noqa: PLR0911 - one line a type
+def _fits(field: FieldSchema, value: object) -> bool:  # noqa: C901, PLR0911 - one line a type
     match field.type:
         case ValueType.STRING:
             return isinstance(value, str)
         case ValueType.BOOLEAN:
             return isinstance(value, bool)
-        case ValueType.INTEGER:
-            limit = _INT64 if field.name in _INT64_FIELDS else _INT32
+        case ValueType.INT32 | ValueType.INT64:
+            limit = _INT64 if field.type is ValueType.INT64 else _INT32
             return isinstance(value, int) and not isinstance(value, bool) and -limit <= value < limit
-        case ValueType.NUMBER:
+        case ValueType.DOUBLE:
             return isinstance(value, int | float) and not isinstance(value, bool)
         case ValueType.INT_OR_STRING:
             return isinstance(value, int | str) and not isinstance(value, bool)
         case ValueType.QUANTITY:
             return isinstance(value, int | float | str) and not isinstance(value, bool)
-        case ValueType.TIME:
+        case ValueType.TIME | ValueType.MICRO_TIME:
             return isinstance(value, str) and _is_time(value)
         case ValueType.STRINGS_BY_NAME:
-            return isinstance(value, dict) and all(_is_map_value(field, item) for item in value.values())
+            return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+        case ValueType.BYTES_BY_NAME:
+            return isinstance(value, dict) and all(
+                isinstance(item, str) and _is_base64(item) for item in value.values()
+            )
         case ValueType.QUANTITIES_BY_NAME:
             return isinstance(value, dict) and all(isinstance(item, int | float | str) for item in value.values())
         case _:
             return True
-
-
-def _is_map_value(field: FieldSchema, value: object) -> bool:
-    if field.name in {"data", "binaryData"} and f"{field.owner}.{field.name}" in {
-        "Secret.data",
-        "ConfigMap.binaryData",
-    }:
-        return value is None or (isinstance(value, str) and _is_base64(value))
-    return isinstance(value, str)
 
 
 def _is_base64(text: str) -> bool:

@@ -17,13 +17,16 @@ from antrea_proxy.lab.api_server.schema import FieldSchema, ObjectSchema, ValueT
 _PREFIX = "io.k8s.api"
 _TYPES: dict[ValueType, JsonObject] = {
     ValueType.STRING: {"type": "string"},
-    ValueType.INTEGER: {"type": "integer", "format": "int32"},
-    ValueType.NUMBER: {"type": "number"},
+    ValueType.INT32: {"type": "integer", "format": "int32"},
+    ValueType.INT64: {"type": "integer", "format": "int64"},
+    ValueType.DOUBLE: {"type": "number"},
     ValueType.BOOLEAN: {"type": "boolean"},
     ValueType.TIME: {"type": "string", "format": "date-time"},
+    ValueType.MICRO_TIME: {"type": "string", "format": "date-time"},
     ValueType.QUANTITY: {"type": "string"},
     ValueType.INT_OR_STRING: {"type": "string", "format": "int-or-string"},
     ValueType.STRINGS_BY_NAME: {"type": "object", "additionalProperties": {"type": "string"}},
+    ValueType.BYTES_BY_NAME: {"type": "object", "additionalProperties": {"type": "string", "format": "byte"}},
     ValueType.QUANTITIES_BY_NAME: {"type": "object", "additionalProperties": {"type": "string"}},
     ValueType.ANYTHING: {"type": "object"},
 }
@@ -44,7 +47,7 @@ def index_document() -> JsonObject:
 
 
 def _component_name(schema: ObjectSchema) -> str:
-    return f"{_PREFIX}.{schema.module.replace('_', '.')}.{schema.name}"
+    return f"{_PREFIX}.{schema.struct.replace('_', '.')}"
 
 
 def _field(field: FieldSchema, pending: list[ObjectSchema]) -> JsonObject:
@@ -75,7 +78,7 @@ def _schemas(roots: list[tuple[ObjectSchema, Resource]]) -> JsonObject:
         name = _component_name(schema)
         if name in found:
             continue
-        component: JsonObject = {"type": "object", "description": " ".join(schema.description.split())}
+        component: JsonObject = {"type": "object"}
         found[name] = component
         properties = {field.name: _field(field, pending) for field in schema.fields.values()}
         component["properties"] = properties

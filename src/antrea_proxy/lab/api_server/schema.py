@@ -1,35 +1,35 @@
-"""The fields of every kind and their types, read from lightkube's generated models of the Kubernetes API.
+"""The fields of every kind and their types, read from the table `fields.txt` beside this module.
 
-What the models do not say, how strategic merge patches treat a list, is the table `MERGE_KEYS`.
+How strategic merge patches treat a list is the table `MERGE_KEYS`.
 """
 
 from __future__ import annotations
 
-import importlib
-import re
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
+from importlib.resources import files
 
 from antrea_proxy.lab.api_server.resources import RESOURCES
 
-_MODELS = "lightkube.models"
-
 
 class ValueType(Enum):
-    """What JSON a field holds; the value is how Go's decoder names the type in its messages."""
+    """What a field holds; the value is the type's name in Go, by which the API's messages call it."""
 
     STRING = "string"
-    INTEGER = "int32"
-    NUMBER = "float64"
+    INT32 = "int32"
+    INT64 = "int64"
+    DOUBLE = "double"
     BOOLEAN = "bool"
     TIME = "Time"
+    MICRO_TIME = "MicroTime"
     QUANTITY = "Quantity"
     INT_OR_STRING = "IntOrString"
     STRINGS_BY_NAME = "map[string]string"
+    BYTES_BY_NAME = "map[string]bytes"
     QUANTITIES_BY_NAME = "map[string]Quantity"
+    ANYTHING = "any"
     OBJECT = "object"
-    ANYTHING = "anything"
 
 
 MERGE_KEYS = {
@@ -69,19 +69,7 @@ Source: the patchStrategy and patchMergeKey tags of k8s.io/api. Every other list
 RETAIN_KEYS = frozenset({"DeploymentSpec.strategy", "PodSpec.volumes", "PodSpec.resourceClaims"})
 """Fields of which a patch may say, by $retainKeys, that only some keys stay."""
 
-_QUANTITY_MAPS = frozenset({"allocatable", "capacity", "limits", "requests", "hard", "used", "overhead", "default"})
-_UNTYPED = frozenset({"FieldsV1", "RawExtension"})
-_SCALARS = {
-    "str": ValueType.STRING,
-    "int": ValueType.INTEGER,
-    "float": ValueType.NUMBER,
-    "bool": ValueType.BOOLEAN,
-    "Time": ValueType.TIME,
-    "MicroTime": ValueType.TIME,
-    "datetime": ValueType.TIME,
-    "Quantity": ValueType.QUANTITY,
-    "IntOrString": ValueType.INT_OR_STRING,
-}
+_PLAIN_TYPES = {kind.value: kind for kind in ValueType if kind is not ValueType.OBJECT}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,14 +82,24 @@ class FieldSchema:
     type: ValueType
     is_list: bool
     required: bool
-    module: str = ""
-    model: str = ""
-    """For objects: where their fields are described."""
+    embedded: bool
+    """Whether the fields of the struct stand directly in the owner's JSON object."""
+    struct: str = ""
+    """For objects: where their fields are described, such as `core_v1.ServicePort`."""
 
     @property
     def object(self) -> ObjectSchema:
         """The fields of the object that the field holds."""
-        return object_schema(self.module, self.model)
+        return object_schema(self.struct)
+
+    @property
+    def go_type(self) -> str:
+        """How messages call the type: `int32`, `v1.ServicePort`."""
+        if self.type is not ValueType.OBJECT:
+            return str(self.type.value)
+        package, _, name = self.struct.partition(".")
+        version = package.rpartition("_")[2]
+        return f"{version}.{name}"
 
     @property
     def merge_key(self) -> str | None:
@@ -118,65 +116,81 @@ class FieldSchema:
 class ObjectSchema:
     """The fields of one Go struct of the API."""
 
-    name: str
-    module: str
+    struct: str
+    """Such as `core_v1.ServicePort`."""
     fields: dict[str, FieldSchema]
-    description: str = ""
+    """By their names in JSON."""
+    numbers: dict[int, FieldSchema]
+    """By their numbers in protobuf; here embedded structs are fields too."""
+
+    @property
+    def name(self) -> str:
+        """The struct's name in Go."""
+        return self.struct.partition(".")[2]
 
     def field(self, name: str) -> FieldSchema | None:
         """Give a field, None where the struct has none of the name."""
         return self.fields.get(name)
 
 
-def _without(wrapper: str, text: str) -> tuple[str, bool]:
-    found = re.fullmatch(rf"{wrapper}\[(.*)\]", text)
-    return (found[1], True) if found else (text, False)
+@cache
+def _table() -> dict[str, list[str]]:
+    """Read the lines of each struct."""
+    structs: dict[str, list[str]] = {}
+    current: list[str] = []
+    for line in files(__package__).joinpath("fields.txt").read_text().splitlines():
+        if line.startswith(" "):
+            current.append(line)
+        elif not line.startswith("#"):
+            current = structs.setdefault(line, [])
+    return structs
 
 
-def _field(owner: str, module: str, name: str, annotation: str) -> FieldSchema:
-    inner, optional = _without("Optional", annotation)
-    inner, is_list = _without("List", inner)
-    prefix, _, type_name = inner.rpartition(".")
-    model_module = prefix or module
-    type_: ValueType | None
-    if type_name == "dict":
-        type_ = ValueType.QUANTITIES_BY_NAME if name in _QUANTITY_MAPS else ValueType.STRINGS_BY_NAME
-    elif type_name in _UNTYPED:
-        type_ = ValueType.ANYTHING
-    else:
-        type_ = _SCALARS.get(type_name)
-    # A trailing underscore keeps a field's name from clashing with a Python keyword.
-    common = {"name": name.rstrip("_"), "owner": owner, "is_list": is_list, "required": not optional}
-    if type_ is None:
-        return FieldSchema(**common, type=ValueType.OBJECT, module=model_module, model=type_name)  # type: ignore[arg-type]
-    return FieldSchema(**common, type=type_)  # type: ignore[arg-type]
+def _read_field(owner: str, line: str) -> tuple[str, FieldSchema]:
+    number, name, kind = line.split()
+    required = kind.endswith("!")
+    is_list = kind.startswith("[]")
+    type_name = kind.removesuffix("!").removeprefix("[]")
+    type_ = _PLAIN_TYPES.get(type_name, ValueType.OBJECT)
+    field = FieldSchema(
+        name=name.strip("<>"),
+        owner=owner,
+        type=type_,
+        is_list=is_list,
+        required=required,
+        embedded=name.startswith("<"),
+        struct=type_name if type_ is ValueType.OBJECT else "",
+    )
+    return number, field
 
 
 @cache
-def object_schema(module: str, model: str) -> ObjectSchema:
-    """Describe one model, such as ("core_v1", "ServicePort")."""
-    found = getattr(importlib.import_module(f"{_MODELS}.{module}"), model)
-    annotations: dict[str, str] = found.__annotations__
-    fields = {field.name: field for field in (_field(model, module, *item) for item in annotations.items())}
-    return ObjectSchema(name=model, module=module, fields=fields, description=(found.__doc__ or "").split("\n\n")[0])
+def object_schema(struct: str) -> ObjectSchema:
+    """Describe a struct, such as `core_v1.ServicePort`. Raises KeyError for one that the table lacks."""
+    found = [_read_field(struct.partition(".")[2], line) for line in _table()[struct]]
+    return ObjectSchema(
+        struct=struct,
+        fields={field.name: field for _, field in found if not field.embedded},
+        numbers={int(number): field for number, field in found if number != "-"},
+    )
 
 
-_MODULES = {
-    ("", "v1"): "core_v1",
-    ("apps", "v1"): "apps_v1",
-    ("discovery.k8s.io", "v1"): "discovery_v1",
-    ("events.k8s.io", "v1"): "events_v1",
-    ("coordination.k8s.io", "v1"): "coordination_v1",
+_PACKAGES = {
+    "": "core",
+    "apps": "apps",
+    "coordination.k8s.io": "coordination",
+    "discovery.k8s.io": "discovery",
+    "events.k8s.io": "events",
 }
-_KINDS = {
+_STRUCTS = {
     **{
-        (resource.api_version, resource.kind): (_MODULES[resource.group, resource.version], resource.kind)
+        (resource.api_version, resource.kind): f"{_PACKAGES[resource.group]}_{resource.version}.{resource.kind}"
         for resource in RESOURCES
     },
-    ("autoscaling/v1", "Scale"): ("autoscaling_v1", "Scale"),
+    ("autoscaling/v1", "Scale"): "autoscaling_v1.Scale",
 }
 
 
 def schema_of(api_version: str, kind: str) -> ObjectSchema:
     """Describe a kind that the server knows. Raises KeyError for any other."""
-    return object_schema(*_KINDS[api_version, kind])
+    return object_schema(_STRUCTS[api_version, kind])
