@@ -24,5 +24,9 @@ class CommitRefused(AgentError):  # noqa: N818 - a state of affairs, as its hand
         self.errors = errors
 
 
+class NetworkUnknown(AgentError):  # noqa: N818 - a state of affairs, as its handlers read it
+    """This Node's place in the Pod network cannot be told yet."""
+
+
 class ForeignBridge(AgentError):  # noqa: N818 - a state of affairs, as its handlers read it
     """The bridge holds flows or groups of somebody else."""

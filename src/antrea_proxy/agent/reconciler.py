@@ -16,7 +16,7 @@ from typing import Final, Protocol
 import structlog
 
 from antrea_proxy.agent.backoff import Backoff
-from antrea_proxy.agent.errors import CommitRefused, SwitchLost
+from antrea_proxy.agent.errors import CommitRefused, NetworkUnknown, SwitchLost
 from antrea_proxy.agent.restoration import restored_group_ids
 from antrea_proxy.agent.status import AgentStatus, Phase, SourceReport
 from antrea_proxy.agent.switch import SwitchContents
@@ -179,6 +179,11 @@ class Reconciler:
                 await self._synchronise()
                 backoff.reset()
                 await self._follow()
+            except NetworkUnknown as error:
+                self._show(Phase.STARTING, str(error))
+                _log.warning("the Node has no Pod network yet", reason=str(error))
+                self._wake.clear()
+                await self._wake.wait()
             except SwitchLost as error:
                 self._report_switch(connected=False)
                 self._show(Phase.RETRYING, str(error))
@@ -187,14 +192,20 @@ class Reconciler:
                 await asyncio.sleep(delay)
 
     async def _synchronise(self) -> None:
-        """Read the switch back and write what differs; what does not belong goes last."""
+        """Read the switch back and write what differs; what does not belong goes last.
+
+        Without the network nothing is touched: what the switch holds may be all that keeps its Pods connected.
+        """
         await self._switch.connect()
         contents = await self._switch.contents()
         await self._admit(contents)
         table = self._decide(self._cluster.services.keys() | self._decided.names.keys())
         self._ids.restore(restored_group_ids(contents, table), present=contents.groups)
         self._take_marks()
-        units = self._network_units() | compile_services(table, self._ids)
+        units = self._network_units()
+        if self._network is None:
+            raise NetworkUnknown("; ".join(self.status.network_problems))
+        units |= compile_services(table, self._ids)
         started = time.monotonic()
         steps = resynchronisation(contents.flows.keys(), contents.groups, units)
         self._installed.clear()
@@ -254,15 +265,17 @@ class Reconciler:
         )
 
     def _network_units(self) -> dict[Owner, Unit]:
-        """The network's units; the owners that are no more get an empty one. Without a network, nothing changes."""
-        network = self._compute_network(self._cluster)
-        if isinstance(network, str):
-            self.status = replace(self.status, network_problems=(network,))
+        """The network's units; the owners that are no more get an empty one. What cannot be read keeps its last state."""
+        found = self._compute_network(self._cluster)
+        if isinstance(found, Network):
+            self._network = found
+            problems = tuple(map(str, found.problems))
+        else:
+            problems = (found,)
+        network = self._network
+        self.status = replace(self.status, network=network, network_problems=problems)
+        if network is None:
             return {}
-        self._network = network
-        self.status = replace(
-            self.status, network=network, network_problems=tuple(str(problem) for problem in network.problems)
-        )
         units = compile_network(network)
         gone = [owner for owner in self._installed if owner.kind in _NETWORK_KINDS and owner not in units]
         return units | dict.fromkeys(gone, EMPTY)
