@@ -119,6 +119,10 @@ def test_a_continue_token_that_is_no_longer_known_is_expired_and_a_wrong_one_a_b
     assert isinstance(other, Reply)
     assert (other.status, json.loads(other.content)["reason"]) == (410, "Expired")
     assert client.send("GET", f"{url}&continue=frob").status == 400
+    assert client.send("GET", f"{url}&continue={token}").status == 200
+    client.store.create(kinds.CONFIG_MAPS, config_map("c9"))
+    client.store.compact()
+    assert client.send("GET", f"{url}&continue={token}").status == 410
     assert client.send("GET", f"/api/v1/namespaces/default/secrets?limit=1&continue={token}").status == 400
 
 
@@ -360,8 +364,8 @@ def _part(number: int, value: bytes | int) -> bytes:
     return _varint(number << 3 | 2) + _varint(len(value)) + value
 
 
-def _enveloped(kind: str, raw: bytes) -> bytes:
-    return b"k8s\0" + _part(1, _part(1, b"v1") + _part(2, kind.encode())) + _part(2, raw)
+def _enveloped(kind: str, raw: bytes, *, api_version: bytes = b"v1") -> bytes:
+    return b"k8s\0" + _part(1, _part(1, api_version) + _part(2, kind.encode())) + _part(2, raw)
 
 
 def test_protobuf_is_read_and_every_cut_of_it_is_refused_without_harm(client: _Client) -> None:
@@ -375,3 +379,16 @@ def test_protobuf_is_read_and_every_cut_of_it_is_refused_without_harm(client: _C
         assert client.send("POST", url, body[:end], content_type=protobuf).status in {400, 415, 422}
     unread = client.ask("POST", url, _enveloped("ConfigMap", _part(99, b"x")), content_type=protobuf)
     assert (unread["code"], "send JSON" in unread["message"]) == (415, True)
+
+
+def test_zero_replicas_in_protobuf_are_zero_and_none_said_are_the_default(client: _Client) -> None:
+    """A pointer to zero is a value, an absent one is not."""
+    container = _part(1, b"web") + _part(2, b"web:1")
+    template = _part(1, _part(11, _part(1, b"app") + _part(2, b"web"))) + _part(2, _part(2, container))
+    selector = _part(1, _part(1, b"app") + _part(2, b"web"))
+    url, protobuf = "/apis/apps/v1/namespaces/default/deployments?dryRun=All", "application/vnd.kubernetes.protobuf"
+    for replicas, expected in ((_part(1, 0), 0), (b"", 1), (_part(1, 300), 300)):
+        raw = _part(1, _part(1, b"web")) + _part(2, replicas + _part(2, selector) + _part(3, template))
+        body = _enveloped("Deployment", raw, api_version=b"apps/v1")
+        created = client.ask("POST", url, body, content_type=protobuf)
+        assert created["spec"]["replicas"] == expected, created

@@ -25,7 +25,7 @@ from antrea_proxy.lab.api_server.tables import partial_metadata, table
 _OBJECT_FORMS = frozenset({Form.TABLE, Form.PARTIAL_METADATA})
 _LIST_FORMS = frozenset({Form.TABLE, Form.PARTIAL_METADATA_LIST})
 _WATCH_FORMS = frozenset({Form.TABLE, Form.PARTIAL_METADATA})
-_LISTS_KEPT = 64
+_LISTS_KEPT = 16
 """Lists whose next chunk can still be asked for; an older one is told 410, as after compaction."""
 
 
@@ -118,7 +118,7 @@ class Reader:
             if chunk.place != place:
                 raise bad_request("continue key is not valid: it belongs to another list")
             records = self._lists.get((chunk.version, place))
-            if records is None:
+            if records is None or chunk.version < self._store.compacted:
                 raise expired(
                     "The provided continue parameter is too old to display a consistent list result. "
                     "You must start a new list without the continue parameter."
@@ -141,10 +141,6 @@ class Reader:
         self._lists.move_to_end((version, place))
         while len(self._lists) > _LISTS_KEPT:
             self._lists.popitem(last=False)
-
-    def forget_lists(self) -> None:
-        """Answer 410 to every `continue` given out so far."""
-        self._lists.clear()
 
     def watch(self, request: Request, target: Target) -> WatchReply:
         """Answer with the events of a kind."""

@@ -53,6 +53,7 @@ class Store:
         self._shelf = Shelf(events_kept=events_kept)
         self._deleter = Deleter(self._shelf)
         self._hooks: dict[Resource, list[Admission]] = {}
+        self._compacted = 0
         for name in FIRST_NAMESPACES:
             self.create(resources.NAMESPACES, {"metadata": {"name": name}})
 
@@ -282,6 +283,12 @@ class Store:
         moment = self._shelf.resource_version if resource_version is None else resource_version
         for history in self._shelf.histories.values():
             history.compact(moment)
+        self._compacted = max(self._compacted, moment)
+
+    @property
+    def compacted(self) -> int:
+        """The moment up to which events have been forgotten on purpose."""
+        return self._compacted
 
     # Watching
 
