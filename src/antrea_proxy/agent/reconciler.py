@@ -81,8 +81,8 @@ class _Decided:
             present.setdefault(load_balancer.name.port.service, []).append(load_balancer.name)
         self.names |= {name: tuple(names) for name, names in present.items()}
         gone -= {name for names in present.values() for name in names}
-        for name in gone:
-            del self.load_balancers[name]
+        for lost in gone:
+            del self.load_balancers[lost]
         return gone
 
 
@@ -265,7 +265,7 @@ class Reconciler:
         )
 
     def _network_units(self) -> dict[Owner, Unit]:
-        """The network's units; the owners that are no more get an empty one. What cannot be read keeps its last state."""
+        """The network's units; owners that are no more get an empty one. What cannot be read stays as it was."""
         found = self._compute_network(self._cluster)
         if isinstance(found, Network):
             self._network = found
