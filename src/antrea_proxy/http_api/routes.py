@@ -47,6 +47,7 @@ def application(sources: ApiSources, *, may_trace: bool) -> web.Application:
     """Make the application. Without `may_trace` it only reads: for sockets that every user of the Node can reach."""
     api = _Api(sources, may_trace=may_trace)
     app = web.Application(middlewares=[_errors_as_json], client_max_size=MAX_REQUEST)
+    app.on_shutdown.append(api.end_watches)
     app.router.add_get("/healthz", api.healthz)
     app.router.add_get("/v1/status", api.status)
     app.router.add_get("/v1/config", api.config)
@@ -63,6 +64,11 @@ class _Api:
         self._sources = sources
         self._may_trace = may_trace
         self._exposition = metrics.exposition(sources.status)
+        self._ended = asyncio.Event()
+
+    async def end_watches(self, _app: web.Application) -> None:
+        """Let no watch keep the agent from ending."""
+        self._ended.set()
 
     async def healthz(self, _request: web.Request) -> web.Response:
         status = self._sources.status()
@@ -115,14 +121,24 @@ class _Api:
         response = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
         await response.prepare(request)
         loop = asyncio.get_running_loop()
-        while True:
+        while not self._ended.is_set():
             status, began = self._sources.status(), loop.time()
             for part in non_empty(watcher.parts(status)):
                 await response.write(part)
                 await asyncio.sleep(0)
-            await asyncio.sleep(max(WATCH_PAUSE, WATCH_SHARE * (loop.time() - began)))
+            await self._unless_ended(asyncio.sleep(max(WATCH_PAUSE, WATCH_SHARE * (loop.time() - began))))
             if self._sources.status() is status:
-                await self._sources.changed()
+                await self._unless_ended(self._sources.changed())
+        return response
+
+    async def _unless_ended(self, waiting: Awaitable[object]) -> None:
+        """Wait for something, or for the API's end."""
+        tasks = {asyncio.ensure_future(waiting), asyncio.ensure_future(self._ended.wait())}
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
 
 
 def _asked(query: Mapping[str, str]) -> tuple[Selection, bool]:

@@ -1,0 +1,77 @@
+"""The metrics count what the switch confirmed, under the names that AntreaProxy's dashboards know."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from antrea_proxy.agent.status import AgentStatus, Phase, SwitchReport
+from antrea_proxy.http_api.installed import Counts, InstalledCounts
+from antrea_proxy.http_api.metrics import exposition
+from worlds import WORLD, endpoint_slice, service, world
+
+
+def samples(status: AgentStatus) -> dict[tuple[str, tuple[str, ...]], float]:
+    """All values by metric and label values."""
+    text = exposition(lambda: status)().decode()
+    return {
+        (sample.name, tuple(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_installed_services_and_endpoints_are_counted_by_family() -> None:
+    found = samples(WORLD.status())
+    assert found["antrea_proxy_total_services_installed", ("v4",)] == 6
+    assert found["antrea_proxy_total_services_installed", ("v6",)] == 2
+    assert found["antrea_proxy_total_endpoints_installed", ("v4",)] == 3 + 3 + 1 + 1
+    assert found["antrea_proxy_total_endpoints_installed", ("v6",)] == 2 + 2
+
+
+def test_what_the_switch_has_not_confirmed_is_not_installed() -> None:
+    found = samples(WORLD.status(installed=MappingProxyType({}), pending_since=5.0))
+    assert found["antrea_proxy_total_services_installed", ("v4",)] == 0
+    assert found["antrea_proxy_total_endpoints_installed", ("v4",)] == 0
+    assert found["antrea_agent_ovs_total_flow_count", ()] == 0
+    assert found["antrea_proxy_service_ports", ("v4", "balanced")] == 4, "as decided, all the same"
+    assert found["antrea_proxy_pending_since_seconds", ()] == 5.0
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 31, 33, 40, 100])
+def test_endpoints_are_counted_right_in_every_form_of_a_service(count: int) -> None:
+    """A single endpoint, groups with a split bucket, slot tables; two ports with the same endpoints count each."""
+    ports: Any = [("a", "TCP", 80), ("b", "TCP", 81)]
+    targets: Any = [("a", "TCP", 8080), ("b", "TCP", 8080)]
+    endpoints = [(f"10.10.2.{host}", f"p{host}", "node-2") for host in range(5, 5 + count)]
+    here = world([service("s", "10.96.3.1", ports=ports)], [endpoint_slice("s", *endpoints, ports=targets)])
+    assert InstalledCounts().count(here.units)[4] == Counts(services=2, endpoints=2 * count)
+
+
+def test_a_service_that_changed_is_counted_anew_and_one_that_went_no_more() -> None:
+    counts = InstalledCounts()
+    assert counts.count(WORLD.units)[4] == Counts(6, 8)
+    fewer = {owner: unit for owner, unit in WORLD.units.items() if owner.name != "default/single"}
+    assert counts.count(fewer)[4] == Counts(5, 7)
+    assert counts.count(WORLD.units)[4] == Counts(6, 8)
+
+
+def test_flows_are_counted_by_table() -> None:
+    found = samples(WORLD.status())
+    total = sum(len(unit.flows) for unit in WORLD.units.values())
+    assert found["antrea_agent_ovs_total_flow_count", ()] == total
+    assert sum(value for (name, _), value in found.items() if name == "antrea_agent_ovs_flow_count") == total
+
+
+def test_the_switch_and_the_phase_are_told() -> None:
+    switch = SwitchReport(connected=False, bridge="br-x", commits=7, failed_commits=2)
+    found = samples(WORLD.status(phase=Phase.RETRYING, switch=switch))
+    assert found["antrea_proxy_switch_connected", ()] == 0
+    assert found["antrea_proxy_switch_commits_total", ()] == 7
+    assert found["antrea_proxy_switch_failed_commits_total", ()] == 2
+    assert found["antrea_proxy_phase", ("retrying",)] == 1
+    assert found["antrea_proxy_phase", ("running",)] == 0
+    assert found["antrea_agent_local_pod_count", ()] == 2
