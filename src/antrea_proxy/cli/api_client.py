@@ -87,11 +87,11 @@ class AgentApi:
             head = f"{method} {target} HTTP/1.0\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n"
             connection.sendall(head.encode() + content)
             answer = connection.makefile("rb")
-            _version, status, *_reason = answer.readline().decode("latin-1").split(" ", 2)
-            while answer.readline().strip():
-                pass
-            if int(status) != _OK:
-                raise AgentRefusedError(int(status), _error_text(answer.read()))
+            try:
+                _read_head(answer)
+            except BaseException:
+                answer.close()
+                raise
             if endless:
                 connection.settimeout(None)
             return answer
@@ -113,6 +113,18 @@ class AgentApi:
 def socket_path(given: Path | None) -> Path:
     """Return the socket to ask: the one given, that of the environment, or where an agent has it by default."""
     return given or Path(os.environ.get(SOCKET_VARIABLE) or DEFAULT_SOCKET)
+
+
+def _read_head(answer: BinaryIO) -> None:
+    """Read the head of an answer. Raises AgentRefusedError for any status but 200."""
+    first = answer.readline().decode("latin-1").split(" ", 2)
+    if len(first) < 2:  # noqa: PLR2004 - the version and the status
+        raise ConnectionResetError("the connection ended before an answer")
+    status = first[1]
+    while answer.readline().strip():
+        pass
+    if int(status) != _OK:
+        raise AgentRefusedError(int(status), _error_text(answer.read()))
 
 
 def _error_text(body: bytes) -> str:
