@@ -46,6 +46,8 @@ def show(status: JsonObject) -> None:
                 pod["namespace"], pod["name"], _yes(pod["ready"]), pod["phase"], pod["node"], " ".join(pod["ips"])
             )
         console.print(pods)
+    for note in status["notes"]:
+        console.print(f"note: {note}", soft_wrap=True)
     for problem in status["problems"]:
         console.print(Text(f"problem: {problem}", style="red"), soft_wrap=True)
     if not status["problems"]:

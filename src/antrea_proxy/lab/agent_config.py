@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from antrea_proxy.lab.errors import LabError
+from antrea_proxy.lab.options import EncapMode, Tunnel
 
 CONFIG_MAP = ("kube-system", "antrea-config")
 CONFIG_KEY = "antrea-agent.conf"
@@ -20,6 +21,26 @@ class AgentConfig:
 
     text: str
     overridden: tuple[str, ...]
+
+
+def modes_of(cluster_config: str) -> dict[str, Any]:
+    """Give the lab's options that a file decides where the user does not: how Nodes are joined.
+
+    A text that cannot be read decides nothing; the agent, or `for_node`, says what is wrong with it.
+    """
+    try:
+        values: Any = yaml.safe_load(cluster_config)
+    except yaml.YAMLError:
+        return {}
+    if not isinstance(values, dict):
+        return {}
+    found: dict[str, Any] = {}
+    for key, option, kind in (("trafficEncapMode", "encap_mode", EncapMode), ("tunnelType", "tunnel", Tunnel)):
+        by_lower = {member.value.lower(): member for member in kind}
+        member = by_lower.get(str(values.get(key, "")).lower())
+        if member is not None:
+            found[option] = member
+    return found
 
 
 def for_node(cluster_config: str, must_be: Mapping[str, str]) -> AgentConfig:

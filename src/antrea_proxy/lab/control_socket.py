@@ -10,7 +10,8 @@ import socket
 from typing import Any, Final
 
 from antrea_proxy.lab.errors import LabError
-from antrea_proxy.lab.places import Places
+from antrea_proxy.lab.leftovers import recorded_processes
+from antrea_proxy.lab.places import DEFAULT_NAME, Places
 
 JsonObject = dict[str, Any]
 _SECONDS: Final = 180.0
@@ -46,7 +47,12 @@ def ask(places: Places, verb: str, **arguments: object) -> JsonObject:
 
 def no_lab_message(places: Places) -> str:
     """Say what is there instead of a running lab, and what to do."""
-    option = "" if places.name == "lab" else f" --name {places.name}"
+    option = "" if places.name == DEFAULT_NAME else f" --name {places.name}"
+    if "daemon" in recorded_processes(places):
+        return (
+            f"the lab {places.name!r} is still being made; wait for its `lab up`, "
+            f"or `antrea-proxy lab down{option}` ends it"
+        )
     if places.directory.exists() or places.netns_present():
         return (
             f"the lab {places.name!r} does not answer: it died or is half made; "

@@ -53,6 +53,8 @@ class Lab:
         self.control_plane = ControlPlane(self.store, self.plan)
         self.nodes: dict[str, LabNode] = {}
         self.problems: list[str] = []
+        self.overridden: tuple[str, ...] = ()
+        self.lost: asyncio.Future[None] | None = None
         self.api_url = ""
         self.up_seconds = 0.0
 
@@ -64,6 +66,7 @@ class Lab:
         """
         began = time.monotonic()
         self.places.directory.mkdir(parents=True, exist_ok=True)
+        leftovers.note_netns_root(self.places.state_root)
         with self.places.daemon_log.open("ab") as log:
             spawner = Spawner(log)
         leftovers.record_processes(self.places, {"daemon": os.getpid(), "spawner": spawner.pid})
@@ -96,16 +99,14 @@ class Lab:
             await self._start_agents()
             control = await control_server.serve(self.places.control_socket, Verbs(self).handlers)
             self.up_seconds = time.monotonic() - began
-            await self._run_block(background)
+            for task in background:
+                task.add_done_callback(self._background_ended)
+            self.lost = spawner.lost
             yield
         finally:
             if control is not None:
                 control.close()
             await self._take_down(spawner, server, background)
-
-    async def _run_block(self, background: list[asyncio.Task[None]]) -> None:
-        for task in background:
-            task.add_done_callback(self._background_ended)
 
     def _background_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -153,12 +154,10 @@ class Lab:
 
     async def _start_agents(self) -> None:
         async def start(node: LabNode) -> None:
-            for overridden in await node.agent.start():
-                self.problems.append(f"the lab overrides antrea-agent.conf on every Node: {overridden}")
+            self.overridden = await node.agent.start()
             nodes.set_ready(self.store, node.name, ready=True, message="the agent wires Pods")
 
         await _all(start(node) for node in self.nodes.values())
-        self.problems[:] = dict.fromkeys(self.problems)
 
     def _read_config(self) -> str:
         namespace, name = agent_config.CONFIG_MAP
@@ -236,6 +235,9 @@ async def serve(places: Places, options: LabOptions, reports: int) -> int:
             lab_is_up = True
             tell(ready=True)
             os.close(reports)
+            if lab.lost is not None:
+                # Without its spawner nothing of the lab runs any more.
+                lab.lost.add_done_callback(lambda _lost: stop.set())
             await stop.wait()
     except LabError as error:
         tell(error=str(error))

@@ -21,6 +21,7 @@ from antrea_proxy.lab.places import NETNS_ROOT, Places
 
 _GRACEFUL_SECONDS: Final = 30.0
 _KILLED_SECONDS: Final = 5.0
+_NETNS_ROOT_IS_OURS: Final = ".netns-root-is-ours"
 
 
 def record_processes(places: Places, pids: dict[str, int]) -> None:
@@ -82,10 +83,30 @@ def sweep(places: Places) -> None:
     namespaces.kill_processes_in(NETNS_ROOT / name for name in present)
     namespaces.delete_netns(present)
     shutil.rmtree(places.directory, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        places.state_root.rmdir()  # the last lab takes the common folder with it
+    _remove_common_folders(places.state_root)
     if places.directory.exists():
         raise LabError(f"{places.directory} cannot be removed: look at what is in it")
+
+
+def note_netns_root(state_root: Path) -> None:
+    """Note, before the first namespace is made, that there was no folder of named namespaces: it is then ours."""
+    if not NETNS_ROOT.exists():
+        (state_root / _NETNS_ROOT_IS_OURS).touch()
+
+
+def _remove_common_folders(state_root: Path) -> None:
+    """Let the last lab take along what all labs share."""
+    try:
+        present = {entry.name for entry in state_root.iterdir()}
+        if present - {_NETNS_ROOT_IS_OURS}:
+            return
+        if present and not any(NETNS_ROOT.iterdir()):
+            namespaces.unmount(NETNS_ROOT)  # ip-netns(8) mounts the folder on itself
+            NETNS_ROOT.rmdir()
+        (state_root / _NETNS_ROOT_IS_OURS).unlink(missing_ok=True)
+        state_root.rmdir()
+    except OSError:
+        return  # another lab is just being made, or gone as well: it is the last one then
 
 
 def _end(pid: int, number: int, patience: float) -> None:

@@ -12,10 +12,10 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from antrea_proxy.lab import control_socket, leftovers
+from antrea_proxy.lab import agent_config, control_socket, leftovers
 from antrea_proxy.lab.errors import LabError
 from antrea_proxy.lab.options import LabOptions
-from antrea_proxy.lab.places import Places
+from antrea_proxy.lab.places import DEFAULT_NAME, Places
 from antrea_proxy.lab.switch import locate_programs
 
 Progress = Callable[[str], None]
@@ -47,7 +47,7 @@ def up(places: Places, asked: Mapping[str, Any], progress: Progress) -> bool:
     Raises LabError with the reason.
     """
     check_machine()
-    options = LabOptions(**asked)
+    options = LabOptions(**{**agent_config.modes_of(asked.get("config", "")), **asked})
     if leftovers.anything_left(places):
         _require_same(places, asked)
         return False
@@ -93,7 +93,7 @@ def _require_same(places: Places, asked: Mapping[str, Any]) -> None:
         )
         if "config" in other:
             words = "its antrea-agent.conf is another (edit the ConfigMap kube-system/antrea-config instead)"
-        option = "" if places.name == "lab" else f" --name {places.name}"
+        option = "" if places.name == DEFAULT_NAME else f" --name {places.name}"
         raise LabError(
             f"the lab {places.name!r} is up with other options: {words}; `antrea-proxy lab down{option}` first"
         )

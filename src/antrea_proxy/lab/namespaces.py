@@ -109,11 +109,16 @@ def ip_in(netns_name: str, lines: Iterable[str]) -> None:
     _run_ip(["-n", netns_name], lines)
 
 
+def unmount(path: Path) -> None:
+    """Take a mount away, at once for new users; a path that is none is left as it is (umount2(2), MNT_DETACH)."""
+    _libc.umount2(str(path).encode(), _MNT_DETACH)
+
+
 def delete_netns(names: Iterable[str]) -> None:
     """Remove named network namespaces; those that are gone already are fine."""
     for name in names:
         path = Path("/run/netns", name)
-        _libc.umount2(str(path).encode(), _MNT_DETACH)
+        unmount(path)
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
 

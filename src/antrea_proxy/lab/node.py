@@ -12,8 +12,10 @@ from pathlib import Path
 from antrea_proxy.lab import agent_config
 from antrea_proxy.lab.addressing import TUNNEL_RANGES, AddressPlan
 from antrea_proxy.lab.agent_process import AgentProcess, own_program
+from antrea_proxy.lab.api_server.errors import ApiError
 from antrea_proxy.lab.api_server.kubeconfig import write_private
 from antrea_proxy.lab.api_server.store import Store
+from antrea_proxy.lab.control_plane import nodes
 from antrea_proxy.lab.control_plane.events import EventRecorder
 from antrea_proxy.lab.errors import LabError
 from antrea_proxy.lab.kubelet.cni import CniRuntime
@@ -27,6 +29,8 @@ from antrea_proxy.lab.underlay import tunnel_mac
 
 _RESEED_SECONDS = 600.0
 _SWITCH_BACK_OFF = 0.5
+_READINESS_STEP = 1.0
+_READINESS_PATIENCE = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +138,7 @@ class LabNode:
         """Start the switch's programs again when they die, and keep tunnel neighbours fresh, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._supervise_switch())
+            group.create_task(self._tell_readiness())
             if self._parts.uplink_bridge:
                 group.create_task(self._reseed())
 
@@ -152,6 +157,19 @@ class LabNode:
                             await self.switch.start_database()
                         if not daemon.running:
                             await self.switch.start_daemon()
+
+    async def _tell_readiness(self) -> None:
+        """Keep the Node's Ready condition: a restarted agent does not change it, one that stays away does."""
+        absent = 0.0
+        while True:
+            ready = self.agent.ready.is_set()
+            absent = 0.0 if ready else absent + _READINESS_STEP
+            with contextlib.suppress(ApiError):  # somebody may have deleted the Node
+                if ready:
+                    nodes.set_ready(self._parts.store, self.name, ready=True, message="the agent wires Pods")
+                elif absent > _READINESS_PATIENCE:
+                    nodes.set_ready(self._parts.store, self.name, ready=False, message="the agent does not answer")
+            await asyncio.sleep(_READINESS_STEP)
 
     async def _reseed(self) -> None:
         while True:

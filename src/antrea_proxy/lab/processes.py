@@ -147,9 +147,9 @@ class Spawner:
                 status = await process.wait()
                 stdout, stderr = [await reader for reader in readers]
         except TimeoutError:
-            process.signal(signal.SIGKILL)
             raise LabError(f"{' '.join(argv)} did not end within {seconds:g} s and was killed") from None
         finally:
+            process.signal(signal.SIGKILL)  # which leaves one that has ended in peace
             for reader in readers:
                 reader.cancel()
         return Finished(status=status, stdout=stdout, stderr=stderr)

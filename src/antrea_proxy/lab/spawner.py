@@ -153,11 +153,17 @@ class _Spawner:
     def _reap(self) -> None:
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return
-            if pid == 0:
+            if ended is None:
                 return
+            pid = ended.si_pid
+            if pid in self._children:
+                # As with a container: what the first process started does not outlive it. Its number is still its own.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGKILL)
+            _, status = os.waitpid(pid, 0)
             key = self._children.pop(pid, None)
             if key is not None:
                 for report, (child, _) in list(self._starting.items()):

@@ -42,7 +42,8 @@ class Verbs:
         node = self._node(request["node"])
         kill = bool(request.get("kill"))
         if request["what"] == "agent":
-            return {"overridden": await node.restart_agent(kill=kill)}
+            self._lab.overridden = await node.restart_agent(kill=kill)
+            return {"overridden": self._lab.overridden}
         await node.restart_switch(kill=kill)
         return {}
 
@@ -70,6 +71,7 @@ class Verbs:
             "version": __version__,
             "healthy": not (problems := [*lab.problems, *_problems(nodes, pods)]),
             "problems": problems,
+            "notes": [f"the lab overrides antrea-agent.conf: {overridden}" for overridden in lab.overridden],
             "options": {key: value for key, value in lab.options.as_json().items() if key != "config"},
             "datapath": lab.datapath.value,
             "upSeconds": round(lab.up_seconds, 2),

@@ -35,11 +35,16 @@ class PodView:
         return self.phase in {"Succeeded", "Failed"}
 
 
+def owner_of(pod: JsonObject) -> str:
+    """Give the uid of the object that controls a Pod; empty where none does."""
+    references = pod["metadata"].get("ownerReferences") or ()
+    return next((str(reference["uid"]) for reference in references if reference.get("controller")), "")
+
+
 def view_of(pod: JsonObject) -> PodView:
     """Read a Pod."""
     metadata, spec, status = pod["metadata"], pod["spec"], pod.get("status") or {}
     ready = next((c for c in status.get("conditions") or () if c["type"] == "Ready"), None)
-    owner = next((r["uid"] for r in metadata.get("ownerReferences") or () if r.get("controller")), "")
     ports: dict[tuple[str, str], int] = {}
     for container in spec.get("containers") or ():
         for port in container.get("ports") or ():
@@ -50,7 +55,7 @@ def view_of(pod: JsonObject) -> PodView:
         name=metadata["name"],
         uid=metadata["uid"],
         labels=metadata.get("labels") or {},
-        owner=owner,
+        owner=owner_of(pod),
         node=spec.get("nodeName") or "",
         ips=tuple(entry["ip"] for entry in status.get("podIPs") or ()),
         phase=status.get("phase") or "Pending",

@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from antrea_proxy.lab.api_server.errors import ApiError
 from antrea_proxy.lab.api_server.records import Event, EventType
 from antrea_proxy.lab.api_server.resources import NODES, PODS
 from antrea_proxy.lab.api_server.store import Store
 from antrea_proxy.lab.control_plane.controller import Controller, Key
 from antrea_proxy.lab.control_plane.events import EventRecorder
 from antrea_proxy.lab.control_plane.nodes import MOST_PODS, is_ready
+from antrea_proxy.lab.control_plane.pod_views import PodView, owner_of, view_of
 
 JsonObject = dict[str, Any]
 
@@ -45,19 +47,18 @@ def _tolerates(toleration: JsonObject, taint: JsonObject) -> bool:
     return same_key and bool(toleration.get("value", "") == taint.get("value", ""))
 
 
-def choose(pod: JsonObject, nodes: Sequence[JsonObject], placed: Iterable[JsonObject]) -> tuple[str, str]:
+def choose(pod: JsonObject, nodes: Sequence[JsonObject], others: Iterable[PodView]) -> tuple[str, str]:
     """Choose a Node; gives its name, or an empty name and why there is none, in the scheduler's words.
 
     Siblings (Pods of the same owner) are spread first, then all Pods, then the Nodes' order decides.
     """
-    owner = _owner(pod)
+    owner = owner_of(pod)
     siblings: Counter[str] = Counter()
     everybody: Counter[str] = Counter()
-    for other in placed:
-        node = other["spec"].get("nodeName")
-        if node and not other["metadata"].get("deletionTimestamp"):
-            everybody[node] += 1
-            siblings[node] += bool(owner) and _owner(other) == owner
+    for other in others:
+        if other.node and not other.terminating and not other.finished:
+            everybody[other.node] += 1
+            siblings[other.node] += bool(owner) and other.owner == owner
     reasons: Counter[str] = Counter()
     fitting = []
     for order, node in enumerate(nodes):
@@ -73,13 +74,6 @@ def choose(pod: JsonObject, nodes: Sequence[JsonObject], placed: Iterable[JsonOb
     return "", f"0/{len(nodes)} nodes are available: {listed}."
 
 
-def _owner(pod: JsonObject) -> str:
-    for reference in pod["metadata"].get("ownerReferences") or ():
-        if reference.get("controller"):
-            return str(reference["uid"])
-    return ""
-
-
 class Scheduler:
     """Binds Pods as they appear, and those that found no place again when a Node changes."""
 
@@ -87,17 +81,20 @@ class Scheduler:
         self._store = store
         self._events = events
         self._waiting: set[Key] = set()
+        self._pods: dict[str, PodView] = {}
         self.controller = Controller("scheduler", self._reconcile)
         store.add_observer(PODS, self._pod_changed)
         store.add_observer(NODES, self._node_changed)
 
     def _pod_changed(self, event: Event) -> None:
-        key = (event.record.namespace, event.record.name)
-        if event.type is EventType.ADDED:
-            self.controller.enqueue(key)
-        elif event.type is EventType.DELETED:
+        if event.type is EventType.DELETED:
+            self._pods.pop(event.record.uid, None)
             for waiting in [*self._waiting]:
                 self.controller.enqueue(waiting)
+            return
+        self._pods[event.record.uid] = view_of(event.object)
+        if event.type is EventType.ADDED:
+            self.controller.enqueue(event.record.key)
 
     def _node_changed(self, _event: Event) -> None:
         for waiting in [*self._waiting]:
@@ -105,11 +102,14 @@ class Scheduler:
 
     def _reconcile(self, key: Key) -> None:
         self._waiting.discard(key)
-        pod = next((record.object for record in self._pods() if record.key == key), None)
-        if pod is None or pod["metadata"].get("deletionTimestamp") or pod["spec"].get("nodeName"):
+        try:
+            pod = self._store.get(PODS, *key)
+        except ApiError:
+            return
+        if pod["metadata"].get("deletionTimestamp") or pod["spec"].get("nodeName"):
             return
         nodes, _ = self._store.list(NODES)
-        node, problem = choose(pod, nodes, (record.object for record in self._pods()))
+        node, problem = choose(pod, nodes, self._pods.values())
         now = self._store.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         if not node:
             self._waiting.add(key)
@@ -131,9 +131,6 @@ class Scheduler:
             conditions.append({"type": "PodScheduled", "lastProbeTime": None, "lastTransitionTime": now} | condition)
 
         self._store.modify(PODS, *key, change, subresource="status")
-
-    def _pods(self) -> list[Any]:
-        return self._store.records(PODS)
 
     def _tell(self, pod: JsonObject, *, kind: str, reason: str, message: str) -> None:
         self._events.record(PODS, pod, kind=kind, reason=reason, message=message, component="default-scheduler")

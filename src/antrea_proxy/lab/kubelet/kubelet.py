@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from antrea_proxy.lab.api_server.records import Event, EventType
 from antrea_proxy.lab.api_server.resources import PODS
 from antrea_proxy.lab.kubelet.pod_worker import NodeContext, PodWorker
+
+_LOG = logging.getLogger(__name__)
 
 
 class Kubelet:
@@ -42,5 +45,11 @@ class Kubelet:
 
     def _begin(self, uid: str, worker: PodWorker, group: asyncio.TaskGroup) -> None:
         self._workers[uid] = worker
-        task = group.create_task(worker.run())
+        task = group.create_task(self._run(worker))
         task.add_done_callback(lambda _done: self._workers.pop(uid, None))
+
+    async def _run(self, worker: PodWorker) -> None:
+        try:
+            await worker.run()
+        except Exception:  # noqa: BLE001 - one Pod's trouble must not end the others
+            _LOG.exception("a Pod of %s was given up", self._context.node)

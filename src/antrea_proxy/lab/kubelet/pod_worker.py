@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ DEFAULT_GRACE_SECONDS = 30
 FIRST_RETRY_SECONDS = 0.25
 LAST_RETRY_SECONDS = 10.0
 CRASH_SECONDS = 1.0
+_LOG = logging.getLogger(__name__)
 LAST_CRASH_SECONDS = 60.0
 
 
@@ -108,11 +110,17 @@ class PodWorker:
     async def run(self) -> None:
         """Live until the Pod's end has been asked for and is done."""
         self._life = asyncio.create_task(self._live(), name=f"pod {self._namespace}/{self._name}")
+        self._life.add_done_callback(self._life_ended)
         try:
             await self._ending.wait()
             await self._terminate()
         finally:
             await _cancelled(self._life)
+
+    def _life_ended(self, life: asyncio.Task[None]) -> None:
+        if not life.cancelled() and (error := life.exception()) is not None:
+            _LOG.error("Pod %s/%s", self._namespace, self._name, exc_info=error)
+            self._event("Warning", "FailedSync", f"error syncing pod: {error!r}")
 
     # The life
 
