@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
-
 from benchmarks.sandbox import BenchmarkError, child
 from benchmarks.workload import NODE_NAME
 
@@ -67,15 +66,7 @@ class Agent:
 @contextlib.asynccontextmanager
 async def running_agent(directory: Path, *, ovs_run_dir: Path, kubeconfig: Path) -> AsyncIterator[Agent]:
     """Run the agent while the block runs, with its files in a new directory."""
-    directory.mkdir()
-    config = directory / "antrea-agent.conf"
-    config.write_text(
-        f"ovsRunDir: {ovs_run_dir}\n"
-        f"cniSocket: {directory}/cni.sock\n"
-        "ovsDatapathType: netdev\n"
-        "trafficEncapMode: encap\n"
-        "apiPort: 0\n"
-    )
+    config = _configured(directory, ovs_run_dir)
     async with child(
         str(Path(sys.executable).with_name("antrea-proxy")), "agent", "--config", str(config),
         "--node-name", NODE_NAME, "--kubeconfig", str(kubeconfig), stderr=subprocess.PIPE,
@@ -88,3 +79,16 @@ async def running_agent(directory: Path, *, ovs_run_dir: Path, kubeconfig: Path)
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
             await reading
+
+
+def _configured(directory: Path, ovs_run_dir: Path) -> Path:
+    directory.mkdir()
+    config = directory / "antrea-agent.conf"
+    config.write_text(
+        f"ovsRunDir: {ovs_run_dir}\n"
+        f"cniSocket: {directory}/cni.sock\n"
+        "ovsDatapathType: netdev\n"
+        "trafficEncapMode: encap\n"
+        "apiPort: 0\n"
+    )
+    return config

@@ -16,8 +16,6 @@ from typing import Annotated, Any, Final
 
 import msgspec
 import typer
-
-from antrea_proxy.kubernetes.kinds import ENDPOINT_SLICES
 from benchmarks import stages
 from benchmarks.agent import Agent, running_agent
 from benchmarks.api_server import StaticApiServer, running_api_server
@@ -34,6 +32,8 @@ from benchmarks.report import Report, Sample, megabytes, seconds
 from benchmarks.sandbox import BenchmarkError, child, fresh_network, memory
 from benchmarks.switch import Switch, running_switch
 from benchmarks.workload import Workload, watch_line
+
+from antrea_proxy.kubernetes.kinds import ENDPOINT_SLICES
 
 PAUSE: Final = 0.03
 """Seconds from one change to the next: the agent is at rest before it, and is not asked anything while it works."""
@@ -227,8 +227,7 @@ def show(workload: Workload, recorded: Recording, measured: Measured, report: Re
         rows,
     )
     by_stage = {
-        name: Sample(values=[run["seconds"][name] for run in measured.stages])
-        for name in measured.stages[0]["seconds"]
+        name: Sample(values=[run["seconds"][name] for run in measured.stages]) for name in measured.stages[0]["seconds"]
     }
     whole = Sample(values=[sum(run["seconds"].values()) for run in measured.stages])
     collecting = Sample(values=[run["collectingSeconds"] for run in measured.stages])

@@ -79,9 +79,7 @@ class _Tap:
 @contextlib.asynccontextmanager
 async def tapped(switch: Switch, directory: Path) -> AsyncIterator[_Tap]:
     """Make `directory` look like the switch's run directory, with every byte sent to br-int recorded."""
-    directory.mkdir()
-    for name in ("db.sock", "ovs-vswitchd.pid", f"ovs-vswitchd.{switch.daemon.pid}.ctl"):
-        (directory / name).symlink_to(switch.directory / name)
+    _link(switch, directory)
     tap = _Tap(switch.management)
     server = await asyncio.start_unix_server(tap.serve, str(directory / f"{BRIDGE}.mgmt"))
     try:
@@ -90,6 +88,12 @@ async def tapped(switch: Switch, directory: Path) -> AsyncIterator[_Tap]:
         server.close()
         for task in tap.tasks:
             task.cancel()
+
+
+def _link(switch: Switch, directory: Path) -> None:
+    directory.mkdir()
+    for name in ("db.sock", "ovs-vswitchd.pid", f"ovs-vswitchd.{switch.daemon.pid}.ctl"):
+        (directory / name).symlink_to(switch.directory / name)
 
 
 def recording(tap: _Tap) -> Recording:

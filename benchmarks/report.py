@@ -1,4 +1,4 @@
-"""What a benchmark found: values to keep as JSON, and tables to read. Every time stands beside what it is compared with."""
+"""What a benchmark found: values to keep as JSON, and tables to read, each time beside what it is compared with."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from benchmarks.workload import NODE_NAME
 
 from antrea_proxy.agent.switch import OpenFlowSwitch
 from antrea_proxy.kubernetes.cluster import ClusterState
@@ -36,7 +37,6 @@ from antrea_proxy.proxy.load_balancers import LoadBalancerName, desired_load_bal
 from antrea_proxy.settings import parse
 from antrea_proxy.sources import ApiClient, cluster_access
 from antrea_proxy.sources.client import Request
-from benchmarks.workload import NODE_NAME
 
 RECEIVE: Final = "receive (TLS, HTTP)"
 DECODE: Final = "decode (JSON)"

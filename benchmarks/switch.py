@@ -52,9 +52,8 @@ class Switch:
 @contextlib.asynccontextmanager
 async def running_switch(directory: Path) -> AsyncIterator[Switch]:
     """Run a switch while the block runs, with its files in a new directory."""
-    directory.mkdir(parents=True)
     environment = _environment(directory)
-    run("ovsdb-tool", "create", str(directory / "conf.db"), SCHEMA)
+    _make_database(directory)
     quiet = ("--no-chdir", "-vconsole:off", "-vsyslog:off")
     socket = directory / "db.sock"
     async with child(
@@ -72,6 +71,11 @@ async def running_switch(directory: Path) -> AsyncIterator[Switch]:
         ) as daemon:  # fmt: skip
             await until_exists(directory / f"ovs-vswitchd.{daemon.pid}.ctl", daemon)
             yield Switch(directory=directory, daemon=daemon)
+
+
+def _make_database(directory: Path) -> None:
+    directory.mkdir()
+    run("ovsdb-tool", "create", str(directory / "conf.db"), SCHEMA)
 
 
 def _environment(directory: Path) -> Mapping[str, str]:

@@ -55,8 +55,8 @@ class Workload:
                 "generateName": f"service-{number}-",
                 "ownerReferences": [
                     {
-                        "apiVersion": "v1", "kind": "Service", "name": f"service-{number}", "uid": _uid("service", number),
-                        "controller": True, "blockOwnerDeletion": True,
+                        "apiVersion": "v1", "kind": "Service", "name": f"service-{number}",
+                        "uid": _uid("service", number), "controller": True, "blockOwnerDeletion": True,
                     }
                 ],
             },
