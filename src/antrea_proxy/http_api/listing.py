@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Final, TypeAlias
 
 import msgspec
@@ -13,8 +14,8 @@ from antrea_proxy.http_api.switch_views import flow_views, group_views
 from antrea_proxy.http_api.view_types import ItemView
 from antrea_proxy.http_api.views import Selection, endpoint_views, node_views, pod_views, service_views
 
-PART: Final = 250
-"""Items that are made and encoded without a pause: some milliseconds."""
+PART_SECONDS: Final = 0.005
+"""How long items are made and encoded without a pause: a change of the cluster waits no longer than that."""
 
 Key: TypeAlias = tuple[object, ...]
 
@@ -51,13 +52,13 @@ _encoder = msgspec.json.Encoder()
 def list_parts(resource: Resource, status: AgentStatus, selection: Selection) -> Iterator[bytes]:
     """Encode a whole list, as parts of one JSON object: its kind and its items."""
     head = f'{{"kind":"{resource.kind}","node":{_encoder.encode(status.node_name).decode()},"items":['
-    part, separator = [head.encode()], b""
-    for number, item in enumerate(resource.views(status, selection), start=1):
+    part, separator, began = [head.encode()], b"", perf_counter()
+    for item in resource.views(status, selection):
         part += [separator, _encoder.encode(item)]
         separator = b",\n"
-        if number % PART == 0:
+        if perf_counter() - began > PART_SECONDS:
             yield b"".join(part)
-            part = []
+            part, began = [], perf_counter()
     yield b"".join((*part, b"]}\n"))
 
 
@@ -77,7 +78,8 @@ class Watcher:
         """
         before, told, lines = self._told, dict[Key, int](), list[bytes]()
         gone: dict[Key, None] = dict.fromkeys(before)
-        for number, item in enumerate(self._resource.views(status, self._selection), start=1):
+        began = perf_counter()
+        for item in self._resource.views(status, self._selection):
             key, encoded = self._resource.key(item), _encoder.encode(item)
             while key in told:  # the same endpoint, out of another EndpointSlice
                 key = (*key, "again")
@@ -85,9 +87,9 @@ class Watcher:
             gone.pop(key, None)
             if before.get(key) != digest:
                 lines.append(_line("MODIFIED" if key in before else "ADDED", encoded))
-            if number % PART == 0:
+            if perf_counter() - began > PART_SECONDS:
                 yield b"".join(lines)
-                lines = []
+                lines, began = [], perf_counter()
         names = [_camel(name) for name in self._resource.identity]
         lines += [_line("DELETED", _encoder.encode(dict(zip(names, key, strict=False)))) for key in gone]
         self._told = told
@@ -101,8 +103,3 @@ def _line(kind: str, encoded: bytes) -> bytes:
 def _camel(name: str) -> str:
     first, *others = name.split("_")
     return first + "".join(map(str.capitalize, others))
-
-
-def non_empty(parts: Iterable[bytes]) -> Iterator[bytes]:
-    """Leave out empty parts: in HTTP's chunked coding they would end the answer (RFC 9112 section 7.1)."""
-    return (part for part in parts if part)

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from antrea_proxy.agent.status import AgentStatus, Phase
 from antrea_proxy.http_api import metrics, tracing
-from antrea_proxy.http_api.listing import RESOURCES, Resource, Watcher, list_parts, non_empty
+from antrea_proxy.http_api.listing import RESOURCES, Resource, Watcher, list_parts
 from antrea_proxy.http_api.settings_view import settings_view
 from antrea_proxy.http_api.view_types import TraceRequest
 from antrea_proxy.http_api.views import Selection, status_view
@@ -123,8 +123,9 @@ class _Api:
         loop = asyncio.get_running_loop()
         while not self._ended.is_set():
             status, began = self._sources.status(), loop.time()
-            for part in non_empty(watcher.parts(status)):
-                await response.write(part)
+            for part in watcher.parts(status):
+                if part:  # an empty one would end the answer (RFC 9112 section 7.1)
+                    await response.write(part)
                 await asyncio.sleep(0)
             await self._unless_ended(asyncio.sleep(max(WATCH_PAUSE, WATCH_SHARE * (loop.time() - began))))
             if self._sources.status() is status:

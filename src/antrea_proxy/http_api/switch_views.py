@@ -28,7 +28,8 @@ def group_views(status: AgentStatus, selection: Selection) -> Iterator[GroupView
     for owner, unit in _selected(status, selection):
         for entry in unit.groups:
             group = CompiledGroup(entry.group_id, owner, entry.message)
-            total = sum(bucket.weight or 0 for bucket in group.buckets) or 1
+            buckets = group.buckets
+            total = sum(bucket.weight or 0 for bucket in buckets) or 1
             yield GroupView(
                 group_id=group.group_id,
                 type=group.type.name.lower(),
@@ -41,7 +42,7 @@ def group_views(status: AgentStatus, selection: Selection) -> Iterator[GroupView
                         share=(bucket.weight or 0) / total,
                         actions=actions_text(bucket.actions),
                     )
-                    for bucket in group.buckets
+                    for bucket in buckets
                 ),
             )
 

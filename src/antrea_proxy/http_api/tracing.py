@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 from typing import Final, TypeAlias
@@ -60,7 +61,7 @@ async def answer(status: AgentStatus, request: TraceRequest, trace_in_switch: Tr
             switch = parse_trace(await trace_in_switch(packet))
         except SwitchTraceError as error:
             reason = str(error)
-    return _view(trace(tables, network, load_balancers, question, switch), reason)
+    return _view(await asyncio.to_thread(trace, tables, network, load_balancers, question, switch), reason)
 
 
 def _pod(network: Network, request: TraceRequest) -> PodInterface:
