@@ -6,6 +6,7 @@ Messages follow Go's encoding/json and sigs.k8s.io/json, through which the real 
 from __future__ import annotations
 
 import binascii
+import re
 from base64 import b64decode
 from collections.abc import Iterator
 from datetime import datetime
@@ -14,6 +15,7 @@ from antrea_proxy.lab.api_server.errors import JsonObject, bad_request
 from antrea_proxy.lab.api_server.resources import Resource
 from antrea_proxy.lab.api_server.schema import FieldSchema, ObjectSchema, ValueType, schema_of
 
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _INT32 = 2**31
 _INT64 = 2**63
 
@@ -118,6 +120,8 @@ def _is_base64(text: str) -> bool:
 
 
 def _is_time(text: str) -> bool:
+    if not _RFC_3339.fullmatch(text):
+        return False
     try:
         datetime.fromisoformat(text)
     except ValueError:

@@ -120,7 +120,7 @@ class Writer:
         options = parse_object(request) if request.body else {}
         grace = options.get("gracePeriodSeconds", request.query.get("gracePeriodSeconds"))
         propagation = options.get("propagationPolicy", request.query.get("propagationPolicy"))
-        preconditions = options.get("preconditions") or {}
+        preconditions = _options(options, "preconditions")
         if options.get("orphanDependents"):
             propagation = Propagation.ORPHAN
         return self._store.delete(
@@ -139,11 +139,11 @@ class Writer:
         body = parse_object(request)
         name = target.name or ""
         if target.subresource == "eviction":
-            options = body.get("deleteOptions") or {}
+            options = _options(body, "deleteOptions")
             grace = _grace(options.get("gracePeriodSeconds"))
             self._store.delete(target.resource, target.namespace, name, grace_period_seconds=grace)
         else:
-            node = (body.get("target") or {}).get("name")
+            node = _options(body, "target").get("name")
             if not isinstance(node, str) or not node:
                 raise bad_request("a Binding must name the Node in target.name")
 
@@ -173,7 +173,7 @@ class Writer:
 
     def _place(self, target: Target, obj: JsonObject) -> None:
         """Take namespace and name from the path, where the object leaves them out, and compare them where not."""
-        metadata = obj.setdefault("metadata", {})
+        metadata = obj["metadata"] = obj.get("metadata") or {}
         if target.resource.namespaced:
             if metadata.get("namespace") not in {None, "", target.namespace}:
                 raise bad_request(
@@ -217,6 +217,13 @@ def _patch_refused(request: Request, error: ApiError) -> ApiError:
     return ApiError(
         HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid", f' "" is invalid: patch: {message}', {"causes": [cause]}
     )
+
+
+def _options(body: JsonObject, name: str) -> JsonObject:
+    found = body.get(name) or {}
+    if not isinstance(found, dict):
+        raise bad_request(f"{name} is not an object with fields")
+    return found
 
 
 def _grace(value: object) -> int | None:

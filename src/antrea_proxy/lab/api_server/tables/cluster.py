@@ -31,7 +31,7 @@ def _roles(obj: JsonObject) -> str:
 
 def _address(obj: JsonObject, kind: str) -> str:
     addresses = (obj.get("status") or {}).get("addresses") or ()
-    return next((str(found["address"]) for found in addresses if found.get("type") == kind), "<none>")
+    return next((str(found.get("address", "")) for found in addresses if found.get("type") == kind), "<none>")
 
 
 def _node_cells(obj: JsonObject, now: datetime) -> Cells:

@@ -69,11 +69,11 @@ def label_selector(selector: JsonObject | None) -> str:
         values = ",".join(expression.get("values") or ())
         match expression.get("operator"):
             case "In":
-                parts.append(f"{expression['key']} in ({values})")
+                parts.append(f"{expression.get('key')} in ({values})")
             case "NotIn":
-                parts.append(f"{expression['key']} notin ({values})")
+                parts.append(f"{expression.get('key')} notin ({values})")
             case "Exists":
-                parts.append(expression["key"])
+                parts.append(expression.get("key", ""))
             case _:
                 parts.append(f"!{expression.get('key')}")
     return ",".join(parts) or "<none>"

@@ -75,7 +75,7 @@ def _readiness_gates(obj: JsonObject) -> str:
     gates = obj["spec"].get("readinessGates") or ()
     if not gates:
         return "<none>"
-    found = [_condition(obj.get("status") or {}, gate["conditionType"]) for gate in gates]
+    found = [_condition(obj.get("status") or {}, gate.get("conditionType", "")) for gate in gates]
     true = sum(1 for condition in found if condition and condition.get("status") == "True")
     return f"{true}/{len(gates)}"
 
@@ -91,7 +91,7 @@ def _cells(obj: JsonObject, now: datetime) -> Cells:
         _reason(obj),
         _restarts(obj, now),
         created(obj, now),
-        addresses[0]["ip"] if addresses else status.get("podIP") or "<none>",
+        addresses[0].get("ip") if addresses else status.get("podIP") or "<none>",
         obj["spec"].get("nodeName") or "<none>",
         status.get("nominatedNodeName") or "<none>",
         _readiness_gates(obj),

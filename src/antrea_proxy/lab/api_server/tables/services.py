@@ -66,10 +66,11 @@ def _endpoints(obj: JsonObject) -> str:
     texts, count = [], 0
     for subset in obj.get("subsets") or ():
         for address in subset.get("addresses") or ():
-            host = f"[{address['ip']}]" if ":" in address["ip"] else address["ip"]
+            text = address.get("ip", "")
+            host = f"[{text}]" if ":" in text else text
             for port in subset.get("ports") or ():
                 count += 1
-                texts.append(f"{host}:{port['port']}")
+                texts.append(f"{host}:{port.get('port', 0)}")
     if not texts:
         return "<none>"
     more = f" + {count - _SHOWN} more..." if count > _SHOWN else ""
