@@ -6,7 +6,6 @@ import json
 from copy import deepcopy
 from typing import Any
 
-from api_samples import config_map, deployment, endpoint_slice, pod, replica_set, service
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from antrea_proxy.lab.api_server import Store
 from antrea_proxy.lab.api_server.api import Api
 from antrea_proxy.lab.api_server.replies import Reply
 from antrea_proxy.lab.api_server.requests import Request
+from api_samples import config_map, deployment, endpoint_slice, pod, replica_set, service
 
 _NAMESPACE = "namespaces/default"
 _SAMPLES: dict[str, dict[str, Any]] = {
@@ -88,9 +88,10 @@ def _replaced(obj: dict[str, Any], path: tuple[str | int, ...], value: object) -
     return changed
 
 
-def _send(api: Api, method: str, path: str, body: object = None, **more: str) -> Reply:
+def _send(api: Api, method: str, path: str, body: object = None, *, accept: str = "", content_type: str = "") -> Reply:
     content = b"" if body is None else json.dumps(body).encode()
-    answer = api.answer(Request(method=method, path=path, body=content, **more))
+    request = Request(method=method, path=path, body=content, accept=accept, content_type=content_type)
+    answer = api.answer(request)
     assert isinstance(answer, Reply)
     return answer
 

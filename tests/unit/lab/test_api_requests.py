@@ -201,6 +201,7 @@ def test_unknown_fields_are_refused_warned_of_or_ignored_as_asked(client: _Clien
         ({"selector": {"app": 1}}, "ServiceSpec.spec.selector of type map[string]string"),
         ({"ports": [{"port": 2**31}]}, "cannot unmarshal number into Go struct field ServicePort.spec.ports.port"),
         ({"publishNotReadyAddresses": "yes"}, "of type bool"),
+        ({"sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 1.5}}}, "of type int32"),
     ],
 )
 def test_a_value_of_the_wrong_type_is_refused_by_field_and_type(
@@ -210,6 +211,15 @@ def test_a_value_of_the_wrong_type_is_refused_by_field_and_type(
     status = client.ask("POST", _SERVICES, service(**spec))
     assert status["code"] == 400
     assert words in status["message"]
+
+
+def test_a_time_that_is_none_is_refused(client: _Client) -> None:
+    """Times have a day, an hour and a zone (RFC 3339)."""
+    given = config_map()
+    for text in ("yesterday", "2026-01-02", "2026-01-02T03:04:05", "2026-13-02T03:04:05Z"):
+        given["metadata"]["creationTimestamp"] = text
+        status = client.ask("POST", "/api/v1/namespaces/default/configmaps", given)
+        assert (status["code"], "of type Time" in status["message"]) == (400, True)
 
 
 def test_an_object_of_another_kind_name_or_namespace_than_the_path_is_refused(client: _Client) -> None:
