@@ -60,6 +60,27 @@ bridge("br-int")
      >> native tunnel routing failed
 """
 
+THROUGH_A_TUNNEL = """\
+bridge("br-int")
+----------------
+90. priority 0, cookie 0xa901987f01c63fe0
+    output:NXM_NX_REG1[]
+     -> output port is 1
+     -> output to native tunnel
+     -> tunneling to 172.19.0.2 via br-phy
+
+bridge("br-phy")
+----------------
+ 0. priority 0
+    output:7
+
+Final flow: unchanged
+
+bridge("br-int")
+----------------
+50. priority 0, cookie 0xa901c98e8a6410fa
+"""
+
 
 def story(address: str, port: int = 80, protocol: Protocol = Protocol.TCP, switch: SwitchTrace | None = None) -> Trace:
     question = Question(pod=CLIENT, address=ip_address(address), port=port, protocol=protocol)
@@ -139,6 +160,12 @@ def test_ofproto_trace_is_read_table_by_table() -> None:
     assert found.buckets == (2,)
     assert found.ports == (1,)
     assert found.complaints == ("native tunnel routing failed",)
+
+
+def test_the_underlays_own_bridge_is_no_part_of_the_way() -> None:
+    found = parse_trace(THROUGH_A_TUNNEL)
+    assert [lookup.table for lookup in found.lookups] == [90, 50]
+    assert found.ports == (1,)
 
 
 def test_the_walk_follows_the_bucket_that_the_switch_chose() -> None:

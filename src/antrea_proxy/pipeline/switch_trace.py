@@ -23,6 +23,7 @@ _LOOKUP: Final = re.compile(r"\s*(\d+)\. (?:.*?,? ?priority (\d+)(?:, cookie (0x
 _BUCKET: Final = re.compile(r"\s*-> using bucket (\d+)")
 _OUTPUT: Final = re.compile(r"\s*(?:output:(\d+)|-> output port is (\d+)|(IN_PORT))$")
 _COMPLAINT: Final = re.compile(r"\s*>> *(.+)")
+_BRIDGE: Final = re.compile(r'\s*bridge\("(.+)"\)$')
 _IN_PORT: Final = re.compile(r"Flow: .*\bin_port=(\d+)")
 
 
@@ -64,14 +65,22 @@ def trace_arguments(bridge: str, packet: Packet, *, states: Sequence[CtState] = 
 
 
 def parse_trace(text: str) -> SwitchTrace:
-    """Read what `ofproto/trace` printed; lines of other forms mean nothing here."""
+    """Read what `ofproto/trace` printed; lines of other forms mean nothing here.
+
+    A tunnel's packet goes on through the bridge of the underlay: that is not part of the way that is compared.
+    """
     lookups: list[SwitchLookup] = []
     buckets: list[int] = []
     ports: list[int] = []
     complaints: list[str] = []
-    in_port = 0
+    in_port, bridge, ours = 0, "", True
     for line in text.splitlines():
-        if found := _LOOKUP.match(line):
+        if found := _BRIDGE.match(line):
+            bridge = bridge or found[1]
+            ours = found[1] == bridge
+        elif not ours:
+            continue
+        elif found := _LOOKUP.match(line):
             table, priority, cookie = found.groups()
             lookups.append(
                 SwitchLookup(int(table), None if priority is None else int(priority), int(cookie or "0", 16))
