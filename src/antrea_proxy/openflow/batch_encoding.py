@@ -6,6 +6,7 @@ bytes that follow them, and comparing what it stamps with what the reference enc
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -38,7 +39,8 @@ MAX_BUNDLE: Final = 500
 """Messages in a bundle; a commit of so many stops the switch's forwarding for less than 10 ms."""
 
 _FIRST_PROBE, _SECOND_PROBE, _PROOF = 1, 2, 3
-_ADD_HEADER: Final = 16
+_ADD_HEADER: Final = struct.Struct("!BBHII2xH")
+"""Of a BundleAdd: version, type, length, transaction id, bundle id, padding, flags."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,29 +244,42 @@ def bundle(messages: Messages, *, bundle_id: int, first_xid: int = 0, flags: Bun
     additions = [opening]
     xid = first_xid + 1
     for part in messages:
-        rows = np.frombuffer(part, dtype=np.uint8)[np.newaxis] if isinstance(part, bytes) else part
-        additions.append(_additions(rows, bundle_id, xid, flags))
-        xid += len(rows)
+        if isinstance(part, bytes):
+            additions.append(_addition(part, bundle_id, xid, flags))
+            xid += 1
+        else:
+            additions.append(_additions(part, bundle_id, xid, flags))
+            xid += len(part)
     additions.append(closing)
     return b"".join(additions)
 
 
+def _addition(message: bytes, bundle_id: int, xid: int, flags: BundleFlags) -> bytes:
+    """A message in a BundleAdd; inner and outer transaction ids are equal (OpenFlow 1.5.1 section 7.3.9.6)."""
+    length = _wrapped_length(len(message))
+    header = _ADD_HEADER.pack(VERSION, MessageType.BUNDLE_ADD_MESSAGE, length, xid, bundle_id, flags)
+    return b"".join((header, message[:4], header[4:8], message[8:]))
+
+
 def _additions(rows: Bytes, bundle_id: int, first_xid: int, flags: BundleFlags) -> bytes:
-    """Each row wrapped in a BundleAdd; inner and outer transaction ids are equal (OpenFlow 1.5.1 section 7.3.9.6)."""
+    """Each row wrapped as `_addition` does."""
     count, length = rows.shape
-    if length + _ADD_HEADER > MAX_MESSAGE_LENGTH:
-        raise InvalidValueError(
-            f"bundle: a message of {length} bytes; at most {MAX_MESSAGE_LENGTH - _ADD_HEADER} can be wrapped"
-        )
-    wrapped = np.empty((count, _ADD_HEADER + length), dtype=np.uint8)
-    header = bytes((VERSION, MessageType.BUNDLE_ADD_MESSAGE)) + (length + _ADD_HEADER).to_bytes(2, "big") + bytes(4)
-    wrapped[:, :8] = np.frombuffer(header, dtype=np.uint8)
-    wrapped[:, 8:16] = np.frombuffer(bundle_id.to_bytes(4, "big") + bytes(2) + flags.to_bytes(2, "big"), dtype=np.uint8)
-    wrapped[:, _ADD_HEADER:] = rows
+    wrapped = np.empty((count, _wrapped_length(length)), dtype=np.uint8)
+    header = _ADD_HEADER.pack(VERSION, MessageType.BUNDLE_ADD_MESSAGE, wrapped.shape[1], 0, bundle_id, flags)
+    wrapped[:, : _ADD_HEADER.size] = np.frombuffer(header, dtype=np.uint8)
+    wrapped[:, _ADD_HEADER.size :] = rows
     xids = np.arange(first_xid, first_xid + count, dtype=np.uint32).astype(">u4").view(np.uint8).reshape(count, 4)
     wrapped[:, 4:8] = xids
-    wrapped[:, _ADD_HEADER + 4 : _ADD_HEADER + 8] = xids
+    wrapped[:, _ADD_HEADER.size + 4 : _ADD_HEADER.size + 8] = xids
     return wrapped.tobytes()
+
+
+def _wrapped_length(length: int) -> int:
+    if length + _ADD_HEADER.size > MAX_MESSAGE_LENGTH:
+        raise InvalidValueError(
+            f"bundle: a message of {length} bytes; at most {MAX_MESSAGE_LENGTH - _ADD_HEADER.size} can be wrapped"
+        )
+    return length + _ADD_HEADER.size
 
 
 def commit_request(*, bundle_id: int, xid: int, flags: BundleFlags = ATOMIC_AND_ORDERED) -> bytes:
