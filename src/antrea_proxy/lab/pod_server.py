@@ -16,19 +16,16 @@ import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
-from urllib.parse import parse_qs, unquote_plus
+from typing import Final
+
+from antrea_proxy.lab.pod_answers import Answer, NotARequestError, answer, answer_line, read_head
 
 DEFAULT_PORT: Final = 8080
 DEFAULT_DRAIN_SECONDS: Final = 1.0
-MAX_REQUEST_BYTES: Final = 64 << 20
 _CHUNK: Final = 256 << 10
 _BACKLOG: Final = 4096
 _FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
-_HEAD_MAX: Final = 64 << 10
-_REASONS: Final = {200: "OK", 400: "Bad Request", 404: "Not Found", 413: "Content Too Large"}
 _IP_PKTINFO: Final = 8  # linux/in.h; the socket module has no name for it before 3.12
-_Number = TypeVar("_Number", int, float)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,15 +54,6 @@ class _Connection:
     @property
     def answering(self) -> bool:
         return self.waiting or self.filler > 0 or len(self.pending) > 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
-    status: int = 200
-    body: bytes = b""
-    filler: int = 0
-    delay: float = 0.0
-    then_exit: bool = False
 
 
 class PodServer:
@@ -196,9 +184,9 @@ class PodServer:
                 data, ancillary, _flags, peer = sock.recvmsg(65535, 128)
             except (BlockingIOError, InterruptedError, ConnectionError):
                 return
-            answer = self._line(data.decode(errors="replace").strip(), _peer_text(peer))
+            line = answer_line(data, hostname=self._options.hostname, peer=_peer_text(peer))
             try:
-                sock.sendmsg([answer.encode() + b"\n"], _reply_source(ancillary), 0, peer)
+                sock.sendmsg([line], _reply_source(ancillary), 0, peer)
             except OSError:
                 continue  # no way back to that sender: a datagram may be lost
 
@@ -257,72 +245,53 @@ class PodServer:
         if not newline:
             return False
         connection.received = rest
-        self._send(connection, self._line(line.decode(errors="replace").strip(), connection.peer).encode() + b"\n")
+        self._send(connection, answer_line(bytes(line), hostname=self._options.hostname, peer=connection.peer))
         return True
 
     def _next_request(self, connection: _Connection) -> bool:
         received = connection.received
-        end = received.find(b"\r\n\r\n")
-        if end < 0:
-            if len(received) > _HEAD_MAX:
-                self._refuse(connection, 413, "the head of a request may have 65,536 bytes")
-            return False
-        request_line, _, header_lines = received[:end].decode("latin-1").partition("\r\n")
         try:
-            method, target, version = request_line.split(" ")
-            headers = {
-                name.strip().lower(): value.strip()
-                for name, _, value in (line.partition(":") for line in header_lines.split("\r\n"))
-            }
-            length = int(headers.get("content-length", "0"))
-        except ValueError:
-            self._refuse(connection, 400, "this is not HTTP/1.1 (RFC 9112)")
+            request = read_head(received)
+        except NotARequestError as error:
+            connection.last = True
+            self._begin(connection, Answer(status=error.status, body=str(error).encode()), head_only=False)
             return False
-        if length > MAX_REQUEST_BYTES or length < 0:
-            self._refuse(connection, 413, f"a body may have {MAX_REQUEST_BYTES} bytes")
+        if request is None:
             return False
-        if len(received) < end + 4 + length:
-            if headers.get("expect", "").lower() == "100-continue" and len(received) == end + 4:
+        end = request.head_bytes + request.body_bytes
+        if len(received) < end:
+            if request.expects_continue and len(received) == request.head_bytes:
                 connection.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
             return False
-        body = bytes(received[end + 4 : end + 4 + length])
-        del received[: end + 4 + length]
-        option = headers.get("connection", "").lower()
-        connection.last = option == "close" or (version == "HTTP/1.0" and option != "keep-alive")
-        answer = self._answer(target, body, connection.peer)
-        self._begin(connection, answer, head_only=method == "HEAD")
+        body = bytes(received[request.head_bytes : end])
+        del received[:end]
+        connection.last = request.last
+        found = answer(request.target, body, hostname=self._options.hostname, peer=connection.peer)
+        self._begin(connection, found, head_only=request.method == "HEAD")
         return True
 
-    def _refuse(self, connection: _Connection, status: int, why: str) -> None:
-        connection.last = True
-        self._begin(connection, _Answer(status=status, body=why.encode()), head_only=False)
-
-    def _begin(self, connection: _Connection, answer: _Answer, *, head_only: bool) -> None:
-        if self._draining and not self._listeners:
-            connection.last = True
-        head = (
-            f"HTTP/1.1 {answer.status} {_REASONS[answer.status]}\r\nContent-Type: text/plain; charset=utf-8\r\n"
-            f"Content-Length: {len(answer.body) + answer.filler}\r\n"
-            f"{'Connection: close' + chr(13) + chr(10) if connection.last else ''}\r\n"
-        ).encode()
-        if answer.then_exit:
-            connection.last = True
+    def _begin(self, connection: _Connection, found: Answer, *, head_only: bool) -> None:
+        connection.last = connection.last or found.then_exit or (self._draining and not self._listeners)
+        if found.then_exit:
             self._draining = True
             self._after(0, self._close_doors)
+        data = found.head(last=connection.last) + (b"" if head_only else found.body)
 
         def send() -> None:
             connection.waiting = False
-            connection.filler = 0 if head_only else answer.filler
-            self._send(connection, head if head_only else head + answer.body)
+            connection.filler = 0 if head_only else found.filler
+            self._send(connection, data)
+
+        def send_later() -> None:
+            send()
             self._proceed(connection)
 
-        if answer.delay > 0:
+        if found.delay > 0:
             connection.waiting = True
             self._turn(connection, 0)
-            self._after(answer.delay, send)
+            self._after(found.delay, send_later)
         else:
-            connection.filler = 0 if head_only else answer.filler
-            self._send(connection, head if head_only else head + answer.body)
+            send()
 
     def _send(self, connection: _Connection, data: bytes) -> None:
         if connection.sock.fileno() < 0:
@@ -358,53 +327,8 @@ class PodServer:
             connection.interest = interest
             self._epoll.modify(connection.sock.fileno(), interest)
 
-    # Answers
-
-    def _line(self, line: str, peer: str) -> str:
-        word, _, rest = line.partition(" ")
-        match word.lower():
-            case "hostname":
-                return self._options.hostname
-            case "clientip":
-                return peer
-            case "echo":
-                return rest
-            case _:
-                return f"unknown command {word!r}: hostname, clientip, echo TEXT"
-
-    def _answer(self, target: str, body: bytes, peer: str) -> _Answer:  # noqa: PLR0911 - one return a path
-        path, _, query = target.partition("?")
-        values = {key: found[-1] for key, found in parse_qs(query, keep_blank_values=True).items()}
-        try:
-            match unquote_plus(path):
-                case "/hostname" | "/":
-                    return _Answer(body=self._options.hostname.encode())
-                case "/clientip":
-                    return _Answer(body=peer.encode())
-                case "/echo":
-                    return _Answer(body=values["msg"].encode() if "msg" in values else body)
-                case "/healthz":
-                    return _Answer(body=b"ok")
-                case "/bytes":
-                    return _Answer(filler=_not_negative(values.get("n", "0"), int))
-                case "/sleep":
-                    return _Answer(body=b"slept", delay=_not_negative(values.get("s", "1"), float))
-                case "/shutdown":
-                    return _Answer(body=b"bye", then_exit=True)
-        except ValueError as error:
-            return _Answer(status=400, body=str(error).encode())
-        known = "/hostname /clientip /echo?msg= /healthz /bytes?n= /sleep?s= /shutdown"
-        return _Answer(status=404, body=f"no such path; there are {known}".encode())
-
 
 _FILLER: Final = memoryview(b"antrea-proxy pod-server filler..." * (_CHUNK // 32))
-
-
-def _not_negative(text: str, read: type[_Number]) -> _Number:
-    value = read(text)
-    if not 0 <= value < float("inf"):
-        raise ValueError(f"{text} is below 0 or without end")
-    return value
 
 
 def _peer_text(peer: tuple[str, int] | tuple[str, int, int, int]) -> str:
