@@ -174,6 +174,17 @@ def test_a_bundle_holds_its_messages_in_order_with_transaction_ids_of_its_own() 
     ]
 
 
+def test_single_messages_and_rows_are_wrapped_alike_with_the_outer_transaction_id_inside() -> None:
+    """Single messages and rows are wrapped alike, with the outer transaction id inside (OpenFlow 1.5.1, 7.3.9.6)."""
+    messages = [encode(_service(1, 2, 3), xid=99), encode(_service(4, 5, 6))]
+    rows = np.stack([np.frombuffer(message, np.uint8) for message in messages])
+    data = bundle(messages, bundle_id=9, first_xid=100)
+    assert bundle([rows], bundle_id=9, first_xid=100) == data
+    opening, length, *_ = frame_lengths(data)
+    added = data[opening : opening + length]
+    assert added[4:8] == added[20:24] == (101).to_bytes(4, "big")
+
+
 def test_a_message_too_long_to_be_wrapped_is_refused() -> None:
     """A message too long to be wrapped is refused."""
     with pytest.raises(InvalidValueError, match="at most 65519 can be wrapped"):
