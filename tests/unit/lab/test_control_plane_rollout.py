@@ -107,8 +107,9 @@ def _pod(name: str, node: str, *, ready: bool = True, created: str = "2026-01-01
 
 
 def test_scaling_down_takes_the_unready_first_and_then_evens_the_nodes_out() -> None:
-    pods = [_pod("a", "n1"), _pod("b", "n1"), _pod("c", "n2"), _pod("d", "n2", ready=False), _pod("e", "")]
-    assert [pod.name for pod in to_delete(pods, 3)] == ["e", "d", "a"]
+    crowd = [_pod(name, "n1") for name in ("c", "d", "e")]
+    pods = [_pod("a", "n2"), _pod("b", "n2"), *crowd, _pod("y", "n2", ready=False), _pod("z", "")]
+    assert [pod.name for pod in to_delete(pods, 4)] == ["z", "y", "c", "a"]
 
 
 def test_scaling_down_takes_the_youngest_of_equals() -> None:

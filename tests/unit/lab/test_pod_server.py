@@ -171,10 +171,11 @@ def test_after_sigterm_it_serves_for_the_drain_time_and_finishes_what_it_answers
     with socket.create_connection(("127.0.0.1", port), timeout=5) as busy:
         busy.sendall(b"GET /sleep?s=0.6 HTTP/1.1\r\n\r\n")
         os.kill(pid, signal.SIGTERM)
+        time.sleep(0.1)
         with socket.create_connection(("127.0.0.1", port), timeout=5) as new:
             new.sendall(b"GET /hostname HTTP/1.0\r\n\r\n")
             assert new.makefile("rb").read().endswith(b"p")
-        time.sleep(0.4)
+        time.sleep(0.3)
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port), timeout=5)
         assert busy.makefile("rb").read().endswith(b"slept")
