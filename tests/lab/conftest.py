@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from lab_cluster import Cluster, remove_stale_labs, running_cluster
+from lab_stage import Stage
 
 _NAMESPACES = itertools.count(1)
 
@@ -27,3 +28,9 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     cluster.kubectl("create", "namespace", name)
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def stage(cluster: Cluster) -> Stage:
+    """A client and a server on each Node, for the tests that need no Pods of their own; it lives as long as the lab."""
+    return Stage(cluster, "stage")

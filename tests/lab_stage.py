@@ -1,0 +1,154 @@
+"""What most ClusterIP tests start from: a client and a server on each Node, and Services whose state can be awaited."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from lab_cluster import PATIENCE, PROGRAM, Cluster, JsonObject, Place, pod_object, service_object, wait_until
+
+DUAL = {"ipFamilyPolicy": "PreferDualStack"}
+BOTH_PROTOCOLS = [
+    {"name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP"},
+    {"name": "lines", "port": 80, "targetPort": 8080, "protocol": "UDP"},
+]
+"""The same port number of TCP and of UDP."""
+
+
+class Stage:
+    """A Kubernetes namespace with Pods `client-K` and `server-K` (labelled app=server) on each Node `node-K`."""
+
+    def __init__(self, cluster: Cluster, namespace: str) -> None:
+        self.cluster = cluster
+        self.namespace = namespace
+        self.nodes = cluster.node_names
+        cluster.kubectl("create", "namespace", namespace)
+        pods = [
+            pod_object(namespace, f"{role}-{node.removeprefix('node-')}", node=node, labels={"app": role})
+            for node in self.nodes
+            for role in ("client", "server")
+        ]
+        cluster.apply(*pods)
+        cluster.kubectl(
+            "wait", "-n", namespace, "pods", "--all", "--for=condition=Ready", f"--timeout={60 * PATIENCE:.0f}s"
+        )
+        self.clients = {node: self.pod(f"client-{node.removeprefix('node-')}") for node in self.nodes}
+        self.servers = [f"server-{node.removeprefix('node-')}" for node in self.nodes]
+
+    def pod(self, name: str) -> Place:
+        """Give one of the namespace's Pods as a place."""
+        return self.cluster.pod(self.namespace, name)
+
+    def addresses_of(self, pod: str) -> list[str]:
+        """Give a Pod's addresses, IPv4 first."""
+        found = self.cluster.get("pod", "-n", self.namespace, pod)["status"]["podIPs"]
+        return [entry["ip"] for entry in found]
+
+    def service(self, name: str, *, endpoints: int | None = None, app: str = "server", **spec: object) -> list[str]:
+        """Make a dual-stack Service of the Pods labelled app=APP, TCP and UDP 80 -> 8080, and give its ClusterIPs.
+
+        Returns when every Node balances it over `endpoints` (for each port; None does not wait for a number).
+        """
+        body = {"selector": {"app": app}, "ports": BOTH_PROTOCOLS, **DUAL, **spec}
+        self.cluster.apply(service_object(self.namespace, name, port=80, **body))
+        await_service(self.cluster, self.namespace, name, endpoints=endpoints)
+        return self.cluster_ips(name)
+
+    def cluster_ips(self, name: str) -> list[str]:
+        """Give a Service's ClusterIPs, IPv4 first."""
+        found: list[str] = self.cluster.get("service", "-n", self.namespace, name)["spec"]["clusterIPs"]
+        return found
+
+
+def ask_agent(cluster: Cluster, node: str, path: str) -> JsonObject:
+    """GET a path of a Node's agent, on its Unix socket."""
+    connection = http.client.HTTPConnection("agent", timeout=5 * PATIENCE)
+    with contextlib.closing(connection):
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(5 * PATIENCE)
+        connection.sock.connect(str(cluster.places.node(node).cni_socket.with_name("api.sock")))
+        connection.request("GET", path)
+        found: JsonObject = json.loads(connection.getresponse().read())
+    return found
+
+
+def ask_service(cluster: Cluster, node: str, namespace: str, name: str) -> JsonObject | None:
+    """Give a Service as a Node's agent sees it, or None if it does not know it."""
+    items = ask_agent(cluster, node, f"/v1/services?namespace={namespace}&name={name}")["items"]
+    return items[0] if items else None
+
+
+def await_service(cluster: Cluster, namespace: str, name: str, *, endpoints: int | None = None) -> None:
+    """Wait until every Node's agent has the Service in its switch, each port with so many endpoints in use."""
+
+    def in_place(node: str) -> bool:
+        with contextlib.suppress(OSError):
+            seen = ask_service(cluster, node, namespace, name)
+            if seen is not None and seen["ports"]:
+                return endpoints is None or all(port["endpointsInUse"] == endpoints for port in seen["ports"])
+        return False
+
+    for node in cluster.node_names:
+        wait_until(lambda node=node: in_place(node), f"{namespace}/{name} with {endpoints} endpoints on {node}")  # type: ignore[misc]
+
+
+def slice_object(
+    namespace: str, service: str, name: str, *, addresses: Sequence[str], ports: Sequence[JsonObject]
+) -> JsonObject:
+    """Give an EndpointSlice for a Service without a selector."""
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": name, "namespace": namespace, "labels": {"kubernetes.io/service-name": service}},
+        "addressType": "IPv6" if ":" in addresses[0] else "IPv4",
+        "endpoints": [{"addresses": [address], "conditions": {"ready": True}} for address in addresses],
+        "ports": list(ports),
+    }
+
+
+@contextlib.contextmanager
+def serving_outside(place: Place, *, name: str, port: int) -> Iterator[None]:
+    """Run the pod-server on a host that is no Pod."""
+    command = ["nsenter", f"--net={place.netns}", PROGRAM, "pod-server", "--port", str(port), "--hostname", name]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_until(lambda: _answers(place, port), f"{name} serves")
+            yield
+        finally:
+            process.kill()
+
+
+def _answers(place: Place, port: int) -> bool:
+    try:
+        return bool(place.get("127.0.0.1", port))
+    except OSError:
+        return False
+
+
+def seconds_of(action: Any) -> float:  # noqa: ANN401 - whatever it gives is not looked at
+    """Tell how long a call takes, in seconds."""
+    began = time.monotonic()
+    action()
+    return time.monotonic() - began
+
+
+def ofctl(cluster: Cluster, node: str, command: str, *arguments: str) -> str:
+    """Run ovs-ofctl COMMAND on a Node's bridge."""
+    bridge: Path = cluster.places.node(node).ovs / "br-int.mgmt"
+    words = ["ovs-ofctl", "-O", "OpenFlow15", command, f"unix:{bridge}", *arguments]
+    return subprocess.run(words, check=True, capture_output=True, text=True, timeout=30 * PATIENCE).stdout
+
+
+def appctl(cluster: Cluster, node: str, *arguments: str) -> str:
+    """Run ovs-appctl on a Node's ovs-vswitchd."""
+    directory = cluster.places.node(node).ovs
+    pid = (directory / "ovs-vswitchd.pid").read_text().strip()
+    words = ["ovs-appctl", "-t", str(directory / f"ovs-vswitchd.{pid}.ctl"), *arguments]
+    return subprocess.run(words, check=True, capture_output=True, text=True, timeout=30 * PATIENCE).stdout

@@ -1,0 +1,317 @@
+"""Much traffic from one place of a lab, and what became of it: the clients of the end-to-end tests.
+
+    tally = many(client, "tcp", (address, 80), count=3000)          # who answered how often, and what failed
+    with steady(client, "tcp", (address, 80), rate=300) as load:    # new connections all the time
+        ...
+    assert not load.result().failed
+
+Clients run in forked processes inside the place, each around one epoll, so a few thousand connections take a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import multiprocessing
+import os
+import select
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Final
+
+from antrea_proxy.lab import namespaces
+from lab_cluster import PATIENCE, Place
+
+Target = tuple[str, int]
+"""An address of either family and a port."""
+Exchange = Generator[int, None, str]
+"""Yields the epoll events that it waits for; returns the answer; raises OSError."""
+
+_REQUEST: Final = b"GET /hostname HTTP/1.0\r\n\r\n"
+_FORK: Final = multiprocessing.get_context("fork")
+_SECONDS_TO_END: Final = 30.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What many connections to one target came to: who answered how often, and why the others failed."""
+
+    answers: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def count(self) -> int:
+        """How many connections there were."""
+        return self.answers.total() + self.failed.total()
+
+
+def many(place: Place, protocol: str, *targets: Target, count: int, at_once: int = 32) -> Tally:
+    """Open `count` connections from a place, to the targets in turn; the result is that of all targets together."""
+    joined = Tally()
+    for tally in each(place, protocol, targets, count=count, at_once=at_once):
+        joined.answers += tally.answers
+        joined.failed += tally.failed
+    return joined
+
+
+def each(
+    place: Place, protocol: str, targets: Sequence[Target], *, count: int, at_once: int = 32
+) -> Sequence[Tally]:
+    """Open `count` connections from a place, to the targets in turn; gives one tally for each target."""
+    return place.run(lambda: _generate(protocol, targets, count=count, at_once=at_once))
+
+
+class Load:
+    """A client in a process of its own, which goes on until its result is asked for."""
+
+    def __init__(self, place: Place, work: Callable[[Callable[[], bool]], object]) -> None:
+        self._ours, theirs = _FORK.Pipe()
+        self._result: object = None
+        self._process = _FORK.Process(target=_be_client, args=(place, work, theirs), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def end(self) -> object:
+        """Let what has begun come to its end, stop, and give what came of it. Raises AssertionError if it does not."""
+        if self._process is not None:
+            self._ours.send("end")
+            assert self._ours.poll(_SECONDS_TO_END * PATIENCE), "the client does not end"
+            self._result = self._ours.recv()
+            self.abandon()
+        if isinstance(self._result, BaseException):
+            raise self._result
+        return self._result
+
+    def abandon(self) -> None:
+        """Kill the client, if it still runs."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._ours.close()
+            self._process = None
+
+
+def _be_client(place: Place, work: Callable[[Callable[[], bool]], object], parent: Connection) -> None:
+    namespaces.setns(place.netns, namespaces.CLONE_NEWNET)
+    try:
+        outcome = work(parent.poll)
+    except BaseException as error:  # noqa: BLE001 - it is handed to the parent
+        outcome = error
+    parent.send(outcome)
+
+
+class SteadyLoad(Load):
+    """New connections all the time."""
+
+    def result(self) -> Tally:
+        """Stop, and give what came of it."""
+        tallies = self.end()
+        assert isinstance(tallies, list)
+        assert isinstance(tallies[0], Tally)
+        return tallies[0]
+
+
+@contextlib.contextmanager
+def steady(place: Place, protocol: str, target: Target, *, rate: float = 200.0) -> Iterator[SteadyLoad]:
+    """Open `rate` new connections a second from a place until the result is asked for."""
+    load = SteadyLoad(place, lambda stopped: _generate(protocol, [target], rate=rate, stopped=stopped))
+    try:
+        yield load
+    finally:
+        load.abandon()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """One long connection: with whom, how many times each side spoke, and what ended it before its time."""
+
+    server: str
+    turns: int
+    broken: str = ""
+
+
+class TalkingLoad(Load):
+    """Long connections with data in both directions all the time."""
+
+    def result(self) -> Sequence[Conversation]:
+        """Hang up, and tell how each conversation went."""
+        found = self.end()
+        assert isinstance(found, list)
+        return found
+
+
+@contextlib.contextmanager
+def talking(place: Place, target: Target, *, connections: int) -> Iterator[TalkingLoad]:
+    """Keep TCP connections open from a place, and send and receive over each, until the result is asked for."""
+    load = TalkingLoad(place, lambda stopped: _talk(target, connections, stopped))
+    try:
+        yield load
+    finally:
+        load.abandon()
+
+
+def converse(sock: socket.socket, path: str) -> str:
+    """Ask one more question over an open connection to a pod-server. Raises OSError."""
+    sock.sendall(f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+    received = bytearray()
+    while b"\r\n\r\n" not in received:
+        received += _some(sock)
+    head, _, body = bytes(received).partition(b"\r\n\r\n")
+    length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+    while len(body) < length:
+        body += _some(sock)
+    return body.decode()
+
+
+def even(answers: Counter[str], servers: Sequence[str], *, deviations: float = 3.0) -> bool:
+    """Tell whether the servers, all of them and none else, had shares as even as chance would have them.
+
+    The spread of all shares together is what is judged, by its chi-square: one of 30 fair shares lies outside of three
+    standard deviations in every thirteenth experiment. (The chi-square of k shares has k - 1 degrees of freedom and
+    thus the mean k - 1 and the standard deviation sqrt(2(k - 1)).)
+    """
+    if set(answers) != set(servers):
+        return False
+    fair = answers.total() / len(servers)
+    chi_square = sum((answers[server] - fair) ** 2 / fair for server in servers)
+    freedom = len(servers) - 1
+    return chi_square <= freedom + deviations * math.sqrt(2 * freedom)
+
+
+# Inside of the client's process
+
+
+def _some(sock: socket.socket) -> bytes:
+    part = sock.recv(65536)
+    if not part:
+        raise ConnectionResetError("the server closed the connection")
+    return part
+
+
+def _talk(target: Target, connections: int, stopped: Callable[[], bool]) -> list[Conversation]:
+    socks, servers, turns, broken = [], [], [0] * connections, [""] * connections
+    for _ in range(connections):
+        sock = socket.create_connection(target, timeout=3 * PATIENCE)
+        socks.append(sock)
+        servers.append(converse(sock, "/hostname"))
+    while not stopped():
+        for index, sock in enumerate(socks):
+            if broken[index]:
+                continue
+            try:
+                said = converse(sock, f"/echo?msg=turn-{turns[index]}")
+            except OSError as error:
+                broken[index] = f"{type(error).__name__}: {error}"
+            else:
+                if said != f"turn-{turns[index]}":
+                    broken[index] = f"to turn {turns[index]} the answer was {said!r}"
+                turns[index] += 1
+        time.sleep(0.01)
+    return [
+        Conversation(server=server, turns=number, broken=why)
+        for server, number, why in zip(servers, turns, broken, strict=True)
+    ]
+
+
+def _tcp(sock: socket.socket, target: Target) -> Exchange:
+    code = sock.connect_ex(target)
+    if code not in {0, errno.EINPROGRESS}:
+        raise OSError(code, os.strerror(code))
+    yield select.EPOLLOUT
+    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        raise OSError(code, os.strerror(code))
+    sock.send(_REQUEST)
+    received = b""
+    while True:
+        yield select.EPOLLIN
+        part = sock.recv(65536)
+        if not part:
+            break
+        received += part
+    head, _, body = received.partition(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 200"):
+        raise ConnectionError(f"no answer 200 but {head[:80]!r}")
+    return body.decode()
+
+
+def _udp(sock: socket.socket, target: Target) -> Exchange:
+    sock.connect(target)
+    sock.send(b"hostname\n")
+    yield select.EPOLLIN
+    return sock.recv(65536).decode().strip()
+
+
+_KINDS: Final = {"tcp": (socket.SOCK_STREAM, _tcp), "udp": (socket.SOCK_DGRAM, _udp)}
+
+
+@dataclass(slots=True, kw_only=True)
+class _Live:
+    sock: socket.socket
+    exchange: Exchange
+    tally: Tally
+    began: float
+
+
+def _generate(
+    protocol: str,
+    targets: Sequence[Target],
+    *,
+    count: float = math.inf,
+    at_once: int = 64,
+    rate: float = math.inf,
+    stopped: Callable[[], bool] = lambda: False,
+) -> list[Tally]:
+    """Keep up to `at_once` exchanges going, `rate` new ones a second at most, until `count` are done or `stopped`."""
+    kind, exchange = _KINDS[protocol]
+    tallies = [Tally() for _ in targets]
+    live: dict[int, _Live] = {}
+    patience = 5.0 * PATIENCE
+    first = time.monotonic()
+    started = 0
+    with contextlib.closing(select.epoll()) as poll:
+
+        def step(one: _Live, *, new: bool = False) -> None:
+            try:
+                events = next(one.exchange)
+            except StopIteration as end:
+                one.tally.answers[end.value] += 1
+            except OSError as error:
+                one.tally.failed[f"{type(error).__name__}: {error.strerror or error}"] += 1
+            else:
+                if new:
+                    live[one.sock.fileno()] = one
+                    poll.register(one.sock.fileno(), events)
+                else:
+                    poll.modify(one.sock.fileno(), events)
+                return
+            live.pop(one.sock.fileno(), None)
+            one.sock.close()
+
+        while live or not (started >= count or stopped()):
+            now = time.monotonic()
+            while (
+                len(live) < at_once
+                and started < count
+                and started <= (now - first) * rate
+                and not (rate < math.inf and stopped())
+            ):
+                number = started % len(targets)
+                target = targets[number]
+                sock = socket.socket(socket.AF_INET6 if ":" in target[0] else socket.AF_INET, kind)
+                sock.settimeout(0)
+                one = _Live(sock=sock, exchange=exchange(sock, target), tally=tallies[number], began=now)
+                step(one, new=True)
+                started += 1
+            for fd, _ in poll.poll(0.1 if rate == math.inf else 0.002):
+                step(live[fd])
+            while live and now - (oldest := next(iter(live.values()))).began > patience:
+                oldest.tally.failed[f"no answer within {patience:g} s"] += 1
+                live.pop(oldest.sock.fileno())
+                oldest.sock.close()
+    return tallies
