@@ -111,3 +111,20 @@ def test_status_names_what_is_not_healthy_and_why(cluster: Cluster, namespace: s
     wait_until(lambda: not cluster.status()["healthy"], "a problem in the status")
     (problem,) = cluster.status()["problems"]
     assert f"Pod {namespace}/lost is not ready (Pending): 0/3 nodes are available" in problem
+
+
+def test_status_check_finds_a_pod_whose_wiring_somebody_has_broken(cluster: Cluster, namespace: str) -> None:
+    cluster.run_pod(namespace, "wired")
+    assert cluster.lab("status", "--check", check=False).returncode == 0
+    cluster.pod(namespace, "wired").command("ip", "address", "flush", "dev", "eth0")
+    broken = cluster.lab("status", "--check", check=False)
+    assert broken.returncode == 1
+    assert f"the wiring of Pod {namespace}/wired is broken: CNI CHECK: " in " ".join(broken.stdout.split())
+
+
+def test_a_restarted_agent_keeps_every_pod_that_lives(cluster: Cluster, namespace: str) -> None:
+    cluster.run_pod(namespace, "staying", node="node-1")
+    cluster.lab("restart", "agent", "node-1")
+    address = cluster.get("pod", "-n", namespace, "staying")["status"]["podIP"]
+    assert cluster.node("node-1").get(address, 8080) == "staying"
+    assert cluster.lab("status", "--check", check=False).returncode == 0

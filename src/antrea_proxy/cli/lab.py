@@ -148,17 +148,21 @@ def exec_() -> None:
     """Run a command in a Pod, on a Node or on a client."""
 
 
-@app.command(epilog=_examples("status", "status -o json", "status -o json | jq '.problems'"))
+@app.command(epilog=_examples("status", "status --check", "status -o json | jq '.problems'"))
 def status(
     context: typer.Context,
     output: Annotated[str, typer.Option("-o", "--output", help="`json`, or nothing for people.")] = "",
+    *,
+    check: Annotated[
+        bool, typer.Option("--check", help="Also ask the CNI plugin whether each Pod is still wired as it was.")
+    ] = False,
 ) -> None:
     """Show Nodes, agents, Pods, addresses, and what is not healthy and why; exit code 1 where something is not."""
     if output not in {"", "json"}:
         typer.echo(f"error: -o {output}: there is json, or leave it out", err=True)
         raise typer.Exit(_USAGE)
     with _errors():
-        found = control_socket.ask(context.obj, "status")
+        found = control_socket.ask(context.obj, "status", check=check)
     if output == "json":
         typer.echo(json.dumps(found, indent=2))
     else:

@@ -62,14 +62,18 @@ class Verbs:
             raise LabError(f"there is no Node {name!r}; there are {', '.join(self._lab.nodes)}")
         return self._lab.nodes[name]
 
-    async def _status(self, _request: JsonObject) -> JsonObject:
+    async def _status(self, request: JsonObject) -> JsonObject:
         lab = self._lab
+        wiring: list[str] = []
+        if request.get("check"):
+            for node in lab.nodes.values():
+                wiring += await node.kubelet.check_wiring()
         pods = [_pod(record.object) for record in lab.store.records(PODS)]
         nodes = [self._node_status(record.object, pods) for record in lab.store.records(NODES)]
         return {
             "name": lab.places.name,
             "version": __version__,
-            "healthy": not (problems := [*lab.problems, *_problems(nodes, pods)]),
+            "healthy": not (problems := [*lab.problems, *_problems(nodes, pods), *wiring]),
             "problems": problems,
             "notes": [f"the lab overrides antrea-agent.conf: {overridden}" for overridden in lab.overridden],
             "options": {key: value for key, value in lab.options.as_json().items() if key != "config"},

@@ -7,6 +7,7 @@ result and gives it back as prevResult; so does this.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -59,6 +60,7 @@ class CniRuntime:
         }
         self._results: dict[str, dict[str, Any]] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._collecting = asyncio.Lock()
 
     async def add(self, sandbox: Sandbox) -> tuple[str, ...]:
         """Wire a Pod and give its addresses, IPv4 first.
@@ -88,10 +90,15 @@ class CniRuntime:
     async def collect_garbage(self) -> None:
         """Name the attachments that are in use, so that what belongs to no other is released.
 
+        Nothing else runs meanwhile: an attachment that is just being made would not be among those named.
+
         Raises LabError with the plugin's own message.
         """
-        valid = [{"containerID": container, "ifname": INTERFACE} for container in self._results]
-        await self._run("GC", {**self._configuration, "cni.dev/valid-attachments": valid}, None)
+        async with self._collecting, contextlib.AsyncExitStack() as turns:
+            for _ in range(_AT_ONCE):
+                await turns.enter_async_context(self._turns)
+            valid = [{"containerID": container, "ifname": INTERFACE} for container in self._results]
+            await self._execute("GC", {**self._configuration, "cni.dev/valid-attachments": valid}, None)
 
     async def ready(self) -> None:
         """Ask whether Pods can be wired now (STATUS).
@@ -105,6 +112,10 @@ class CniRuntime:
         return self._configuration if result is None else {**self._configuration, "prevResult": result}
 
     async def _run(self, command: str, configuration: Mapping[str, Any], sandbox: Sandbox | None) -> dict[str, Any]:
+        async with self._turns:
+            return await self._execute(command, configuration, sandbox)
+
+    async def _execute(self, command: str, configuration: Mapping[str, Any], sandbox: Sandbox | None) -> dict[str, Any]:
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
             "CNI_COMMAND": command,
@@ -117,14 +128,13 @@ class CniRuntime:
                 "CNI_IFNAME": INTERFACE,
                 "CNI_ARGS": sandbox.arguments,
             }
-        async with self._turns:
-            done = await self._spawner.run(
-                [str(self._plugin)],
-                netns=self._node_netns,
-                stdin=json.dumps(configuration).encode(),
-                environment=environment,
-                seconds=_SECONDS,
-            )
+        done = await self._spawner.run(
+            [str(self._plugin)],
+            netns=self._node_netns,
+            stdin=json.dumps(configuration).encode(),
+            environment=environment,
+            seconds=_SECONDS,
+        )
         try:
             result = json.loads(done.stdout or b"{}")
         except ValueError:

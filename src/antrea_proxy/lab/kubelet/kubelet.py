@@ -27,6 +27,11 @@ class Kubelet:
             while True:
                 self._apply(await self._changes.get(), group)
 
+    async def check_wiring(self) -> list[str]:
+        """Ask the CNI plugin about every Pod of the Node (CHECK); gives what is wrong."""
+        answers = await asyncio.gather(*(worker.check_wiring() for worker in [*self._workers.values()]))
+        return [answer for answer in answers if answer]
+
     def _apply(self, event: Event, group: asyncio.TaskGroup) -> None:
         uid = event.record.uid
         worker = self._workers.get(uid)

@@ -102,6 +102,16 @@ class PodWorker:
             self._hurry.set()
         self._ending.set()
 
+    async def check_wiring(self) -> str:
+        """Ask the CNI plugin whether the Pod is still wired as it was; gives what is wrong, or an empty text."""
+        if self._host_network or not self._sandbox_ready or self._ending.is_set():
+            return ""
+        try:
+            await self._context.cni.check(self._sandbox)
+        except LabError as error:
+            return f"the wiring of Pod {self._namespace}/{self._name} is broken: {error}"
+        return ""
+
     def abandon(self) -> None:
         """End at once: nobody waits for this Pod any more."""
         self._abandoned = True
