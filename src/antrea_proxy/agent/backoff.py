@@ -16,7 +16,7 @@ class Backoff:
 
     def next_delay(self) -> float:
         """How long to wait before the next attempt."""
-        delay = min(self.limit, self.first * 2 ** min(self._attempts, 16))
+        delay = min(self.limit, self.first * 2.0 ** min(self._attempts, 16))
         self._attempts += 1
         return delay * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
 

@@ -9,32 +9,40 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, Protocol
 
 import structlog
 
 from antrea_proxy.agent.backoff import Backoff
+from antrea_proxy.agent.decisions import Decisions
 from antrea_proxy.agent.errors import CommitRefused, NetworkUnknown, SwitchLost
-from antrea_proxy.agent.restoration import restored_group_ids
+from antrea_proxy.agent.installation import Installation, retry_delays
+from antrea_proxy.agent.marks import Marks
+from antrea_proxy.agent.restoration import used_group_ids
 from antrea_proxy.agent.status import AgentStatus, Phase, SourceReport
 from antrea_proxy.agent.switch import SwitchContents
 from antrea_proxy.kubernetes.cluster import ClusterState, Dirty
 from antrea_proxy.kubernetes.names import NamespacedName
 from antrea_proxy.network.values import Network
-from antrea_proxy.pipeline.changes import Step, difference, resynchronisation
+from antrea_proxy.pipeline.changes import SWEEP, Step, resynchronisation
 from antrea_proxy.pipeline.compilation import compile_network
 from antrea_proxy.pipeline.group_ids import GroupIds
-from antrea_proxy.pipeline.service_flows import compile_services
+from antrea_proxy.pipeline.service_flows import compile_services, service_owner
 from antrea_proxy.pipeline.units import EMPTY, Owner, OwnerKind, Unit
-from antrea_proxy.proxy.load_balancers import LoadBalancer, LoadBalancerName, LoadBalancers, desired_load_balancers
+from antrea_proxy.proxy.load_balancers import LoadBalancerName, LoadBalancers, desired_load_balancers
 from antrea_proxy.proxy.service_ports import Protocol as ServiceProtocol
-from antrea_proxy.proxy.service_ports import why_left_alone
 
 _log = structlog.get_logger(__name__)
 
-_NETWORK_KINDS: Final = frozenset({OwnerKind.BASE, OwnerKind.NODE, OwnerKind.POD})
+LONGEST_RECONNECT_S: Final = 2.0
+"""The switch is on this machine: asking for it costs next to nothing, and Pods wait for it."""
+
+
+def reconnect_delays() -> Backoff:
+    """The delays between attempts to reach the switch."""
+    return Backoff(limit=LONGEST_RECONNECT_S)
 
 
 class Switch(Protocol):
@@ -53,45 +61,13 @@ class Switch(Protocol):
         """Return when the connection has ended."""
 
 
-@dataclass(slots=True)
-class _Decided:
-    """What was decided last for every Service, as the status shows it."""
-
-    load_balancers: dict[LoadBalancerName, LoadBalancer] = field(default_factory=dict)
-    names: dict[NamespacedName, tuple[LoadBalancerName, ...]] = field(default_factory=dict)
-    left_alone: dict[NamespacedName, str] = field(default_factory=dict)
-    problems: dict[NamespacedName, tuple[str, ...]] = field(default_factory=dict)
-
-    def take(self, table: LoadBalancers, cluster: ClusterState) -> set[LoadBalancerName]:
-        """Note new decisions; return the load balancers that are no more."""
-        gone: set[LoadBalancerName] = set()
-        for name, ports in table.services.items():
-            gone.update(self.names.pop(name, ()))
-            self.left_alone.pop(name, None)
-            self.problems.pop(name, None)
-            service = cluster.services.get(name)
-            if service is not None and (reason := why_left_alone(service)) is not None:
-                self.left_alone[name] = reason
-            problems = ports.problems + tuple(text for item in cluster.slices_of(name) for text in item.problems)
-            if problems:
-                self.problems[name] = problems
-        present: dict[NamespacedName, list[LoadBalancerName]] = {}
-        for load_balancer in table:
-            self.load_balancers[load_balancer.name] = load_balancer
-            present.setdefault(load_balancer.name.port.service, []).append(load_balancer.name)
-        self.names |= {name: tuple(names) for name, names in present.items()}
-        gone -= {name for names in present.values() for name in names}
-        for lost in gone:
-            del self.load_balancers[lost]
-        return gone
-
-
 class Reconciler:
     """Brings the switch to what the cluster and the network ask for, and keeps it there.
 
     `network` computes the Node's network from the cluster, or says why it cannot; `admit` raises if what a switch holds
-    must not be touched; `publish` is given the new status after every step forward. All methods belong to the event
-    loop's thread.
+    must not be touched; `publish` is given the new status after every step forward. `reconnecting` and `retrying` make
+    the delays between attempts to reach the switch, and at what it refused. All methods belong to the event loop's
+    thread.
     """
 
     def __init__(
@@ -104,6 +80,8 @@ class Reconciler:
         admit: Callable[[SwitchContents], Awaitable[None]],
         publish: Callable[[AgentStatus], None],
         unsupported: Mapping[ServiceProtocol, str],
+        reconnecting: Callable[[], Backoff] = reconnect_delays,
+        retrying: Callable[[], Backoff] = retry_delays,
     ) -> None:
         self._cluster = cluster
         self._switch = switch
@@ -111,54 +89,46 @@ class Reconciler:
         self._admit = admit
         self._publish = publish
         self._unsupported = unsupported
+        self._reconnecting = reconnecting
         self._ids: GroupIds[LoadBalancerName] = GroupIds()
-        self._decided = _Decided()
-        self._installed: dict[Owner, Unit] = {}
-        self._failed: dict[Owner, str] = {}
+        self._numbers_to_release: set[LoadBalancerName] = set()
+        self._decisions = Decisions()
+        self._installation = Installation(delays=retrying)
         self._network: Network | None = None
-        self._dirty = Dirty()
-        self._network_dirty = True
-        self._pending_since: float | None = None
-        self._wake = asyncio.Event()
+        self._network_owners: frozenset[Owner] = frozenset()
+        self._marks = Marks()
         self._begin = asyncio.Event()
-        self._waiting: list[asyncio.Future[None]] = []
-        self._arriving: list[asyncio.Future[None]] = []
-        self._messages = 0
         self.synchronised = False
         self.status = replace(
             status,
-            load_balancers=MappingProxyType(self._decided.load_balancers),
-            left_alone=MappingProxyType(self._decided.left_alone),
-            service_problems=MappingProxyType(self._decided.problems),
-            installed=MappingProxyType(self._installed),
+            load_balancers=MappingProxyType(self._decisions.load_balancers),
+            left_alone=MappingProxyType(self._decisions.left_alone),
+            service_problems=MappingProxyType(self._decisions.problems),
+            installed=MappingProxyType(self._installation.units),
         )
 
     def mark(self, dirty: Dirty) -> None:
         """Note that these Services, or the Nodes, may have changed."""
         if dirty:
-            self._dirty |= dirty
-            self._touch()
+            self._mark(dirty)
 
     def mark_network(self) -> None:
         """Note that Pods' interfaces, or the Node's own, may have changed."""
-        self._network_dirty = True
-        self._touch()
+        self._mark(Dirty(), network=True)
 
     def begin(self) -> None:
         """Allow the first step: every kind has been listed once."""
         self._begin.set()
 
     async def settled(self) -> None:
-        """Wait until the switch holds everything that is marked by now."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
-        self._wake.set()
-        await future
+        """Wait until the switch holds, or has refused, everything that is marked by now."""
+        await self._marks.arrival()
 
     def raise_failure(self, owner: Owner) -> None:
         """Raise CommitRefused if the switch would not take this owner's flows."""
-        if owner in self._failed:
-            raise CommitRefused({0: self._failed[owner]})
+        refusal = self._installation.refusals.get(owner)
+        if refusal is not None:
+            raise CommitRefused({0: refusal.error})
 
     def show_sources(self, sources: tuple[SourceReport, ...]) -> None:
         """Publish how the sources are doing."""
@@ -173,23 +143,34 @@ class Reconciler:
     async def run(self) -> None:
         """Go on for ever. Raises what `admit` raises."""
         await self._begin.wait()
-        backoff = Backoff()
+        backoff = self._reconnecting()
         while True:
             try:
                 await self._synchronise()
                 backoff.reset()
                 await self._follow()
-            except NetworkUnknown as error:
-                self._show(Phase.STARTING, str(error))
-                _log.warning("the Node has no Pod network yet", reason=str(error))
-                self._wake.clear()
-                await self._wake.wait()
+            except NetworkUnknown:
+                await self._network_known()
             except SwitchLost as error:
+                known = not self.status.switch.connected and self.status.problem == str(error)
                 self._report_switch(connected=False)
                 self._show(Phase.RETRYING, str(error))
                 delay = backoff.next_delay()
-                _log.warning("the switch is out of reach", error=str(error), retry_in_seconds=round(delay, 2))
+                if not known:
+                    _log.warning("the switch is out of reach", error=str(error), retry_in_seconds=round(delay, 2))
                 await asyncio.sleep(delay)
+
+    async def _network_known(self) -> None:
+        """Wait until the Node's network can be computed; what is marked meanwhile stays marked."""
+        told = None
+        while isinstance(reason := self._compute_network(self._cluster), str):
+            if reason != told:
+                self.status = replace(self.status, network_problems=(reason,))
+                self._show(Phase.STARTING, reason)
+                _log.warning("the Node has no Pod network yet", reason=reason)
+                told = reason
+            self._marks.woken.clear()
+            await self._marks.woken.wait()
 
     async def _synchronise(self) -> None:
         """Read the switch back and write what differs; what does not belong goes last.
@@ -199,65 +180,97 @@ class Reconciler:
         await self._switch.connect()
         contents = await self._switch.contents()
         await self._admit(contents)
-        table = self._decide(self._cluster.services.keys() | self._decided.names.keys())
-        self._ids.restore(restored_group_ids(contents, table), present=contents.groups)
-        self._take_marks()
-        units = self._network_units()
-        if self._network is None:
-            raise NetworkUnknown("; ".join(self.status.network_problems))
-        units |= compile_services(table, self._ids)
+        if self._network is None and isinstance(reason := self._compute_network(self._cluster), str):
+            raise NetworkUnknown(reason)
+        dirty, _ = self._marks.take()
+        table = self._table(self._cluster.services.keys() | self._decisions.balanced | dirty.services)
+        self._decisions.take(table, self._cluster)
+        used = used_group_ids(contents, table)
+        self._ids.restore(used.known, present=used.taken)
+        self._numbers_to_release.clear()
+        units = self._network_units() | compile_services(table, self._ids)
         started = time.monotonic()
         steps = resynchronisation(contents.flows.keys(), contents.groups, units)
-        self._installed.clear()
-        await self._commit(steps, units)
+        refused = await self._commit([step for step in steps if not _sweeps(step)], units)
+        if refused:
+            kept = {owner: self._installation.still_held(owner, contents.flows, contents.groups) for owner in refused}
+            steps = resynchronisation(contents.flows.keys(), contents.groups, units | kept)
+        refused |= await self._commit([step for step in steps if _sweeps(step)], {SWEEP: EMPTY})
+        self._installation.keep_only(units.keys() | {SWEEP})
         self.synchronised = True
-        self._report_switch(connected=True, resynchronised=True, seconds=time.monotonic() - started)
+        messages = sum(len(step.messages) for step in steps)
+        self._report_switch(
+            connected=True,
+            resynchronised=True,
+            failed=bool(refused),
+            messages=messages,
+            seconds=time.monotonic() - started,
+        )
         _log.info(
             "the switch is synchronised",
             services=len(table.services),
             steps=len(steps),
-            messages=sum(len(step.messages) for step in steps),
+            messages=messages,
             seconds=round(time.monotonic() - started, 3),
         )
         self._arrived()
 
     async def _follow(self) -> None:
-        """Carry single changes to the switch until it is lost."""
+        """Carry single changes to the switch until it is lost, or has to be read back."""
         lost = asyncio.ensure_future(self._switch.wait_lost())
+        waking = asyncio.ensure_future(self._marks.woken.wait())
         try:
-            while True:
-                waking = asyncio.ensure_future(self._wake.wait())
-                await asyncio.wait({lost, waking}, return_when=asyncio.FIRST_COMPLETED)
-                waking.cancel()
+            while SWEEP not in self._installation.due():
+                await asyncio.wait(
+                    {lost, waking},
+                    timeout=self._installation.seconds_to_retry(),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
                 if lost.done():
                     raise SwitchLost("the connection to the switch ended")
-                self._wake.clear()
                 await self._step()
+                if waking.done():
+                    waking = asyncio.ensure_future(self._marks.woken.wait())
         finally:
             lost.cancel()
+            waking.cancel()
 
     async def _step(self) -> None:
-        dirty, network_dirty = self._take_marks()
+        dirty, network_dirty = self._marks.take()
+        due = self._installation.due()
+        names = dirty.services | {NamespacedName.parse(owner.name) for owner in due if owner.kind is OwnerKind.SERVICE}
         units: dict[Owner, Unit] = {}
-        gone: set[LoadBalancerName] = set()
-        if network_dirty:
+        if network_dirty or any(owner.kind is not OwnerKind.SERVICE for owner in due):
             units |= self._network_units()
-        if dirty.services:
-            table = self._table(dirty.services)
-            gone = self._decided.take(table, self._cluster)
+        if names:
+            table = self._table(names)
+            self._numbers_to_release |= self._decisions.take(table, self._cluster)
             units |= compile_services(table, self._ids)
         started = time.monotonic()
-        steps = difference(self._installed, units)
-        await self._commit(steps, units)
-        self._ids.release(gone)
+        wanted = self._installation.worth_trying(units)
+        steps = self._installation.steps(wanted)
+        refused = await self._commit(steps, wanted)
+        self._release_numbers()
         if steps:
-            self._report_switch(connected=True, seconds=time.monotonic() - started)
+            self._report_switch(
+                connected=True,
+                failed=bool(refused),
+                messages=sum(len(step.messages) for step in steps),
+                seconds=time.monotonic() - started,
+            )
         self._arrived()
 
-    def _decide(self, names: Iterable[NamespacedName]) -> LoadBalancers:
-        table = self._table(names)
-        self._decided.take(table, self._cluster)
-        return table
+    def _release_numbers(self) -> None:
+        """Numbers of load balancers that are no more, and whose groups the switch has forgotten, are free again."""
+        if not self._numbers_to_release:
+            return
+        free = {
+            name
+            for name in self._numbers_to_release
+            if service_owner(name.port.service) not in self._installation.refusals
+        }
+        self._numbers_to_release -= free
+        self._ids.release(free - self._decisions.load_balancers.keys())
 
     def _table(self, names: Iterable[NamespacedName]) -> LoadBalancers:
         return desired_load_balancers(
@@ -272,65 +285,71 @@ class Reconciler:
             problems = tuple(map(str, found.problems))
         else:
             problems = (found,)
-        network = self._network
-        self.status = replace(self.status, network=network, network_problems=problems)
-        if network is None:
+        self.status = replace(self.status, network=self._network, network_problems=problems)
+        if self._network is None:
             return {}
-        units = compile_network(network)
-        gone = [owner for owner in self._installed if owner.kind in _NETWORK_KINDS and owner not in units]
+        units = compile_network(self._network)
+        gone = {owner for owner in self._network_owners - units.keys() if self._installation.concerns(owner)}
+        self._network_owners = frozenset(units) | gone
         return units | dict.fromkeys(gone, EMPTY)
 
-    async def _commit(self, steps: Sequence[Step], units: Mapping[Owner, Unit]) -> None:
-        """Send the steps in order.
+    async def _commit(self, steps: Sequence[Step], units: Mapping[Owner, Unit]) -> set[Owner]:
+        """Send the steps in order, note what the switch holds then, and return whom it refused.
 
-        What the switch refuses is sent again by owner, so that one bad unit harms no other.
+        What the switch refuses is sent again by owner, so that one bad unit harms no other. Of an owner that was
+        refused nothing more is sent: its old flows go only when their replacement is there.
         """
         refused: dict[Owner, str] = {}
         for step in steps:
+            parts = [part for part in step.parts if part.owner not in refused]
             try:
-                await self._switch.commit(step.messages)
+                if parts:
+                    await self._switch.commit([message for part in parts for message in part.messages])
             except CommitRefused as error:
-                if len(step.parts) == 1:
-                    refused[step.parts[0].owner] = str(error)
+                if len(parts) == 1:
+                    refused[parts[0].owner] = str(error)
                     continue
-                for part in step.parts:
-                    try:
-                        await self._switch.commit(part.messages)
-                    except CommitRefused as single:
-                        refused[part.owner] = str(single)
+                for part in parts:
+                    if part.owner not in refused:
+                        try:
+                            await self._switch.commit(part.messages)
+                        except CommitRefused as single:
+                            refused[part.owner] = str(single)
         for owner, unit in units.items():
             if owner in refused:
-                self._failed[owner] = refused[owner]
-                _log.error("the switch refused a change", owner=str(owner), error=refused[owner])
+                self._refuse(owner, unit, refused[owner])
             else:
-                self._failed.pop(owner, None)
-                if unit == EMPTY:
-                    self._installed.pop(owner, None)
-                else:
-                    self._installed[owner] = unit
-        self._messages = sum(len(step.messages) for step in steps)
+                self._installation.confirm(owner, unit)
+        return set(refused)
 
-    def _take_marks(self) -> tuple[Dirty, bool]:
-        dirty, network_dirty = self._dirty, self._network_dirty or self._dirty.nodes
-        self._dirty, self._network_dirty = Dirty(), False
-        self._arriving, self._waiting = self._waiting, []
-        return dirty, network_dirty
+    def _refuse(self, owner: Owner, unit: Unit, error: str) -> None:
+        known = self._installation.refusals.get(owner)
+        self._installation.refuse(owner, unit, error, since=self._marks.pending_since or time.time())
+        if known is None or known.error != error:
+            retry = round(self._installation.refusals[owner].retry_at - time.monotonic(), 2)
+            _log.error("the switch refused a change", owner=str(owner), error=error, retry_in_seconds=retry)
 
-    def _touch(self) -> None:
-        if self._pending_since is None:
-            self._pending_since = time.time()
-        self._wake.set()
+    def _mark(self, dirty: Dirty, *, network: bool = False) -> None:
+        first = self._marks.pending_since is None
+        self._marks.mark(dirty, network=network)
+        if first:
+            self._show(self.status.phase, self.status.problem)
 
     def _arrived(self) -> None:
-        if not (self._dirty or self._network_dirty):
-            self._pending_since = None
-        problem = "; ".join(f"{owner}: {error}" for owner, error in self._failed.items())
+        self._marks.arrived()
+        refusals = self._installation.refusals
+        problem = "; ".join(f"{owner}: {refusal.error}" for owner, refusal in refusals.items())
         self._show(Phase.RETRYING if problem else Phase.RUNNING, problem)
-        for future in self._arriving:
-            if not future.done():
-                future.set_result(None)
 
-    def _report_switch(self, *, connected: bool, resynchronised: bool = False, seconds: float | None = None) -> None:
+    def _report_switch(
+        self,
+        *,
+        connected: bool,
+        resynchronised: bool = False,
+        failed: bool = False,
+        messages: int = 0,
+        seconds: float | None = None,
+    ) -> None:
         report = self.status.switch
         if seconds is None:
             report = replace(report, connected=connected)
@@ -338,11 +357,11 @@ class Reconciler:
             report = replace(
                 report,
                 connected=connected,
-                flows=sum(len(unit.flows) for unit in self._installed.values()),
-                groups=sum(len(unit.groups) for unit in self._installed.values()),
+                flows=self._installation.flows,
+                groups=self._installation.groups,
                 commits=report.commits + 1,
-                failed_commits=report.failed_commits + bool(self._failed),
-                messages=report.messages + self._messages,
+                failed_commits=report.failed_commits + failed,
+                messages=report.messages + messages,
                 resynchronisations=report.resynchronisations + resynchronised,
                 last_commit_seconds=seconds,
                 last_commit_at=time.time(),
@@ -350,5 +369,11 @@ class Reconciler:
         self.status = replace(self.status, switch=report)
 
     def _show(self, phase: Phase, problem: str) -> None:
-        self.status = replace(self.status, phase=phase, problem=problem, pending_since=self._pending_since)
+        times = (self._marks.pending_since, self._installation.oldest_refusal())
+        pending = min((time for time in times if time is not None), default=None)
+        self.status = replace(self.status, phase=phase, problem=problem, pending_since=pending)
         self._publish(self.status)
+
+
+def _sweeps(step: Step) -> bool:
+    return step.parts[0].owner is SWEEP

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from antrea_proxy.agent.switch import SwitchContents
 from antrea_proxy.openflow import fields
 from antrea_proxy.openflow.actions import Group, SetField
@@ -9,27 +12,39 @@ from antrea_proxy.openflow.constants import GroupId
 from antrea_proxy.openflow.entries import FlowDesc
 from antrea_proxy.pipeline.registers import BALANCER
 from antrea_proxy.pipeline.tables import Table
-from antrea_proxy.pipeline.units import OwnerKind, owner_kind
+from antrea_proxy.pipeline.units import OwnerKind, is_ours, owner_kind
 from antrea_proxy.proxy.load_balancers import LoadBalancerName, LoadBalancers
 
 _Frontend = tuple[int, int, int]
 """Protocol, address and port as numbers."""
 
 
-def restored_group_ids(contents: SwitchContents, table: LoadBalancers) -> dict[LoadBalancerName, GroupId]:
-    """The numbers to keep, so that no group changes its meaning under a flow that names it."""
-    known: dict[_Frontend, GroupId] = {}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsedGroupIds:
+    """`known` numbers are to stay with their load balancers; none that is `taken` may be given to another."""
+
+    known: Mapping[LoadBalancerName, GroupId]
+    taken: frozenset[GroupId]
+
+
+def used_group_ids(contents: SwitchContents, table: LoadBalancers) -> UsedGroupIds:
+    """Find the numbers in use, so that no group changes its meaning under a flow that names it."""
+    found: dict[_Frontend, GroupId] = {}
+    taken = set(contents.groups)
     for cookie, entry in contents.flows.items():
-        if owner_kind(cookie) is OwnerKind.SERVICE and entry.table == Table.SERVICE_LB:
-            frontend = _frontend(entry)
+        if is_ours(cookie) and entry.table == Table.SERVICE_LB.id and owner_kind(cookie) is OwnerKind.SERVICE:
             number = _number(entry)
-            if frontend is not None and number is not None:
-                known[frontend] = number
-    return {
-        LoadBalancerName(port.name, port.family): known[frontend]
+            if number is not None:
+                taken.add(number)
+                frontend = _frontend(entry)
+                if frontend is not None:
+                    found[frontend] = number
+    known = {
+        LoadBalancerName(port.name, port.family): found[frontend]
         for port in table.ports
-        if (frontend := (int(port.protocol), int(port.address), port.port)) in known
+        if (frontend := (int(port.protocol), int(port.address), port.port)) in found
     }
+    return UsedGroupIds(known=known, taken=frozenset(taken))
 
 
 def _number(entry: FlowDesc) -> GroupId | None:

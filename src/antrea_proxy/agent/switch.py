@@ -10,14 +10,18 @@ from typing import Any, Final
 
 from antrea_proxy.agent.errors import CommitRefused, SwitchLost
 from antrea_proxy.openflow import events, messages
+from antrea_proxy.openflow.action_encoding import encode_instructions
 from antrea_proxy.openflow.actions import Output
 from antrea_proxy.openflow.connection import Connection
 from antrea_proxy.openflow.constants import OFPP_NORMAL, Cookie, GroupId
 from antrea_proxy.openflow.entries import FlowDesc
+from antrea_proxy.openflow.errors import DecodeError
 from antrea_proxy.pipeline.units import is_ours
 
 ANSWER_TIMEOUT_S: Final = 30.0
 """How long the switch may take to answer; it commits the largest bundle of ours in some 10 ms."""
+
+_NORMAL: Final = encode_instructions((Output(OFPP_NORMAL),))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +35,7 @@ class SwitchContents:
     def foreign(self, *, groups_are_ours: bool) -> list[str]:
         """Describe what is not ours. Groups bear no mark, so that the bridge's mark decides."""
         found = [
-            f"flow table={entry.table},priority={entry.priority},{entry.match} (cookie {entry.cookie:#x})"
+            f"flow table={entry.table},priority={entry.priority},{_match_text(entry)} (cookie {entry.cookie:#x})"
             for entry in self.foreign_flows
         ]
         return found if groups_are_ours else found + [f"group {number}" for number in self.groups]
@@ -155,7 +159,8 @@ class _Link(asyncio.Protocol):
                 case events.ReplyReceived():
                     _settle(self._answers.pop(event.xid, None), event.message)
                 case events.SwitchError():
-                    _fail(self._answers.pop(event.xid, None), CommitRefused({0: str(event.error)}))
+                    refused = SwitchLost(f"the switch refused a request: {event.error}")
+                    _fail(self._answers.pop(event.xid, None), refused)
                 case events.BundleCommitted():
                     _settle(self._bundles.pop(event.bundle_id, None), None)
                 case events.BundleRefused():
@@ -189,4 +194,12 @@ def _fail(future: asyncio.Future[Any] | None, error: Exception) -> None:
 
 def _is_default(entry: FlowDesc) -> bool:
     """Whether it is the flow that Open vSwitch itself gives to a bridge whose fail mode is standalone."""
-    return (entry.table, entry.priority, entry.cookie) == (0, 0, 0) and entry.actions == (Output(OFPP_NORMAL),)
+    return (entry.table, entry.priority, entry.cookie) == (0, 0, 0) and entry.instruction_bytes == _NORMAL
+
+
+def _match_text(entry: FlowDesc) -> str:
+    """Others may match, in extensions of their own, what no decoder here knows."""
+    try:
+        return str(entry.match)
+    except DecodeError as error:
+        return f"a match that cannot be read ({error})"

@@ -1,0 +1,66 @@
+"""What has changed and is not in the switch yet: since when, and who waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from antrea_proxy.kubernetes.cluster import Dirty
+
+_NOTHING: Final = Dirty()
+
+
+@dataclass(slots=True)
+class Marks:
+    """Changes first wait, then are under way, then have arrived. `woken` is set while any wait."""
+
+    dirty: Dirty = _NOTHING
+    network: bool = True
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    _since: float | None = None
+    _under_way_since: float | None = None
+    _waiting: list[asyncio.Future[None]] = field(default_factory=list)
+    _arriving: list[asyncio.Future[None]] = field(default_factory=list)
+
+    @property
+    def pending_since(self) -> float | None:
+        """The Unix time of the oldest change that has not arrived, None when all have."""
+        return self._since if self._under_way_since is None else self._under_way_since
+
+    def mark(self, dirty: Dirty, *, network: bool = False) -> None:
+        """Note a change."""
+        self.dirty |= dirty
+        self.network |= network or dirty.nodes
+        if self._since is None:
+            self._since = time.time()
+        self.woken.set()
+
+    def arrival(self) -> asyncio.Future[None]:
+        """Return what is done once everything that is marked by now has arrived."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        self.woken.set()
+        return future
+
+    def take(self) -> tuple[Dirty, bool]:
+        """Give all that waits, and whether the network is concerned; it is under way from now on.
+
+        What was under way already, and never arrived because the switch was lost, arrives with it.
+        """
+        taken = self.dirty, self.network
+        self.dirty, self.network = _NOTHING, False
+        self._under_way_since, self._since = self.pending_since, None
+        self._arriving += self._waiting
+        self._waiting = []
+        self.woken.clear()
+        return taken
+
+    def arrived(self) -> None:
+        """Note that all that was taken is in the switch, or was refused by it."""
+        self._under_way_since = None
+        for future in self._arriving:
+            if not future.done():
+                future.set_result(None)
+        self._arriving = []
