@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import typer
@@ -24,6 +24,9 @@ COMMANDS: Final = {
 }
 """Each is a module of this package (`-` as `_`) with a typer app `app`, or a function of the command's name."""
 
+SHORT_WAYS: Final = frozenset({"pod-server"})
+"""Commands that run without typer."""
+
 
 def app() -> int:
     """Run the command line of this process; returns the exit code."""
@@ -37,7 +40,8 @@ def app() -> int:
         return _load("antrea_proxy.cli.pod_server")(arguments[1:])
     if arguments and arguments[0] in available():
         return _run(group(arguments[0]), arguments[1:], f"antrea-proxy {arguments[0]}")
-    return _run(_overview(), arguments, "antrea-proxy")
+    overview: Callable[[list[str]], int] = import_module("antrea_proxy.cli.overview").run
+    return overview(arguments)
 
 
 def available() -> list[str]:
@@ -87,27 +91,3 @@ def _load(module: str) -> Callable[..., int]:
 def _run(command: typer.Typer, arguments: list[str], program: str) -> int:
     result = command(arguments, prog_name=program, standalone_mode=True)
     return result if isinstance(result, int) else 0
-
-
-def _overview() -> typer.Typer:
-    """Make the command of which only --help, --version and the complaint about an unknown word are ever seen."""
-    import typer
-
-    from antrea_proxy import __version__
-
-    overview = typer.Typer(add_completion=False, no_args_is_help=True)
-
-    @overview.callback()
-    def root(
-        *, version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False
-    ) -> None:
-        """Kubernetes Service load balancing in Open vSwitch."""
-        if version:
-            typer.echo(f"antrea-proxy {__version__}")
-            raise typer.Exit
-
-    def never() -> None: ...
-
-    for name in available():
-        overview.command(name, help=COMMANDS[name])(never)
-    return overview
