@@ -47,6 +47,8 @@ class ClusterState:
     def claimants(self, address: str) -> Sequence[Service]:
         """The Services that claim an address, the one that has it first: the oldest, then by name."""
         names = self._claims.get(address, ())
+        if len(names) == 1:
+            return [self.services[name] for name in names]
         return sorted((self.services[name] for name in names), key=_seniority)
 
     def list_services(self, listed: Iterable[Service], *, kept: Collection[NamespacedName] = ()) -> Dirty:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from antrea_proxy.kubernetes.cluster import ClusterState
-from antrea_proxy.kubernetes.columns import ADDRESS, Condition, SliceEndpoints, address_column, address_text
+from antrea_proxy.kubernetes.columns import ADDRESS, Condition, SliceEndpoints, address_column, address_text, joined
 from antrea_proxy.kubernetes.names import NamespacedName, ServicePortName
 from antrea_proxy.proxy.endpoints import CANDIDATE, Candidates, Verdict, sort_and_judge
 from antrea_proxy.proxy.service_ports import Protocol, ServicePort, ServicePorts, TrafficPolicy, service_ports
@@ -183,10 +183,9 @@ def _gather(cluster: ClusterState, ports: Sequence[ServicePort]) -> tuple[Candid
                     numbers.append(number)
     lengths = np.array([len(item.rows) for item in sources], np.int64)
     candidates = np.empty(int(lengths.sum()), CANDIDATE)
-    if sources:
-        rows = np.concatenate([item.rows for item in sources])
-        for column in ("address", "conditions", "node"):
-            candidates[column] = rows[column]
+    rows = joined(item.rows for item in sources)
+    for column in ("address", "conditions", "node"):
+        candidates[column] = rows[column]
     candidates["load_balancer"] = np.repeat(np.array(owners, np.int32), lengths)
     candidates["port"] = np.repeat(np.array(numbers, np.uint16), lengths)
     candidates["source"] = np.repeat(np.arange(len(sources), dtype=np.int32), lengths)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from itertools import takewhile
 from typing import Final
 
 from antrea_proxy.kubernetes.cluster import ClusterState
-from antrea_proxy.kubernetes.names import NamespacedName, ServicePortName
+from antrea_proxy.kubernetes.names import ServicePortName
 from antrea_proxy.kubernetes.objects import Service
 from antrea_proxy.kubernetes.objects import ServicePort as ApiServicePort
 
@@ -91,12 +92,12 @@ def service_ports(
         if address is None:
             problems.append(f"Service {name}: spec.clusterIPs[{index}]: {text!r}: no IP address; it is not served")
             continue
-        owner = next(iter(cluster.claimants(text)), service).metadata.namespaced_name
-        if owner == name:
+        seniors = _seniors(service, text, cluster)
+        if not seniors:
             addresses.append(address)
         for place, port in enumerate(service.spec.ports):
             where = f"Service {name}: spec.ports[{place}]"
-            problem = _port_problem(port, where, unsupported or {}) or _conflict(service, port, text, cluster, where)
+            problem = _port_problem(port, where, unsupported or {}) or _conflict(port, text, seniors, where)
             if problem is not None:
                 if problem not in problems:
                     problems.append(problem)
@@ -137,9 +138,9 @@ def _port_problem(port: ApiServicePort, where: str, unsupported: dict[Protocol, 
     return None
 
 
-def _conflict(service: Service, port: ApiServicePort, address: str, cluster: ClusterState, where: str) -> str | None:
+def _conflict(port: ApiServicePort, address: str, seniors: Sequence[Service], where: str) -> str | None:
     """Name the older Service that has this address and port already."""
-    for other in _seniors(service, address, cluster):
+    for other in seniors:
         if any((theirs.protocol, theirs.port) == (port.protocol, port.port) for theirs in other.spec.ports):
             return (
                 f"{where}: {address}:{port.port}/{port.protocol} belongs to the older Service "
@@ -148,10 +149,10 @@ def _conflict(service: Service, port: ApiServicePort, address: str, cluster: Clu
     return None
 
 
-def _seniors(service: Service, address: str, cluster: ClusterState) -> Iterator[Service]:
-    name: NamespacedName = service.metadata.namespaced_name
-    for other in cluster.claimants(address):
-        if other.metadata.namespaced_name == name:
-            return
-        if address in _cluster_ips(other) and why_left_alone(other) is None:
-            yield other
+def _seniors(service: Service, address: str, cluster: ClusterState) -> list[Service]:
+    """The older Services that have the address, too."""
+    claimants = cluster.claimants(address)
+    if len(claimants) <= 1:
+        return []
+    older = takewhile(lambda other: other.metadata.namespaced_name != service.metadata.namespaced_name, claimants)
+    return [other for other in older if address in _cluster_ips(other) and why_left_alone(other) is None]
