@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import math
 import multiprocessing
 import os
+import random
 import select
 import socket
 import time
@@ -35,6 +37,7 @@ Exchange = Generator[int, None, str]
 _REQUEST: Final = b"GET /hostname HTTP/1.0\r\n\r\n"
 _FORK: Final = multiprocessing.get_context("fork")
 _SECONDS_TO_END: Final = 30.0
+_udp_ports = itertools.cycle(range(10_000, 65_000))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -218,6 +221,21 @@ def _talk(target: Target, connections: int, stopped: Callable[[], bool]) -> list
     ]
 
 
+def _bind_new_port(sock: socket.socket) -> None:
+    """Take a port that this process has not used yet, so that every datagram begins a connection.
+
+    The kernel chooses at random, and soon one that it gave before: to a switch, a client that goes on talking.
+    """
+    for _ in range(100):
+        try:
+            sock.bind(("", next(_udp_ports)))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return
+
+
 def _tcp(sock: socket.socket, target: Target) -> Exchange:
     code = sock.connect_ex(target)
     if code not in {0, errno.EINPROGRESS}:
@@ -241,6 +259,7 @@ def _tcp(sock: socket.socket, target: Target) -> Exchange:
 
 
 def _udp(sock: socket.socket, target: Target) -> Exchange:
+    _bind_new_port(sock)
     sock.connect(target)
     sock.send(b"hostname\n")
     yield select.EPOLLIN
@@ -269,6 +288,8 @@ def _generate(
 ) -> list[Tally]:
     """Keep up to `at_once` exchanges going, `rate` new ones a second at most, until `count` are done or `stopped`."""
     kind, exchange = _KINDS[protocol]
+    for _ in range(random.randrange(55_000)):
+        next(_udp_ports)
     tallies = [Tally() for _ in targets]
     live: dict[int, _Live] = {}
     patience = 5.0 * PATIENCE
