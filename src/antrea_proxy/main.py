@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -14,10 +14,11 @@ import structlog
 
 from antrea_proxy import __version__
 from antrea_proxy.agent.backoff import Backoff
-from antrea_proxy.agent.errors import AgentError, CommitRefused, ForeignBridge
+from antrea_proxy.agent.errors import AgentError, CommitRefused, ForeignBridge, SwitchLost
 from antrea_proxy.agent.feed import Feed
 from antrea_proxy.agent.node_keeper import NodeKeeper
-from antrea_proxy.agent.reconciler import Reconciler
+from antrea_proxy.agent.reconciler import Reconciler, reconnect_delays
+from antrea_proxy.agent.sole import LOCK_NAME, sole_agent
 from antrea_proxy.agent.status import AgentStatus, SourceReport
 from antrea_proxy.agent.switch import OpenFlowSwitch, SwitchContents
 from antrea_proxy.cni.errors import CniError, WiringError
@@ -39,7 +40,7 @@ from antrea_proxy.kubernetes.kinds import KINDS, AnyKind
 from antrea_proxy.network.desired import desired_network
 from antrea_proxy.network.interfaces import PodInterface
 from antrea_proxy.network.values import Network
-from antrea_proxy.ovsdb import Database, OvsdbError, control, switch_version
+from antrea_proxy.ovsdb import Database, OvsdbError, OvsdbUnavailable, control, switch_version
 from antrea_proxy.pipeline.capabilities import unsupported_protocols
 from antrea_proxy.pipeline.packets import Packet
 from antrea_proxy.pipeline.pod_flows import pod_owner
@@ -119,20 +120,27 @@ class Agent:
             ready=self._why_not_ready,
         )
         self._ovs_version = ovs_version
+        self._switch = OpenFlowSwitch(Path(settings.ovs_run_dir) / f"{settings.ovs_bridge}.mgmt")
+        self._resynchronisations = 0
         self._reconciler: Reconciler
         self._board: StatusBoard
 
     async def prepare(self) -> None:
-        """Make the bridge and take up the Pods that are wired already. Raises OvsdbError or HostError."""
-        await self._keeper.prepare()
+        """Make the bridge and take up the Pods that are wired already.
+
+        Raises OvsdbError, HostError, SwitchLost, or ForeignBridge before anything is changed.
+        """
         options = self._options
         settings = options.settings
+        if await self._keeper.has_bridge() and not await self._keeper.is_ours():
+            await self._inspect()
+        await self._keeper.prepare()
         status = AgentStatus(node_name=options.node_name, version=__version__, started_at=time.time())
         self._board = StatusBoard(status)
         self._reconciler = Reconciler(
             cluster=self._cluster,
             status=status,
-            switch=OpenFlowSwitch(Path(settings.ovs_run_dir) / f"{settings.ovs_bridge}.mgmt"),
+            switch=self._switch,
             network=self._compute_network,
             admit=self._admit,
             publish=self._published,
@@ -213,9 +221,25 @@ class Agent:
         )
         return network if isinstance(network, Network) else str(network)
 
+    async def _inspect(self) -> None:
+        """Look at a bridge that somebody else made, before it is changed in any way."""
+        await self._switch.connect()
+        self._refuse_foreign(await self._switch.contents(), bridge_is_ours=False)
+
     async def _admit(self, contents: SwitchContents) -> None:
+        """Admit a switch whose contents are ours, and mark it as such.
+
+        Raises ForeignBridge, or SwitchLost when its database cannot be asked.
+        """
+        try:
+            self._refuse_foreign(contents, bridge_is_ours=await self._keeper.is_ours())
+            await self._keeper.mark_ours()
+        except OvsdbError as error:
+            raise SwitchLost(str(error)) from error
+
+    def _refuse_foreign(self, contents: SwitchContents, *, bridge_is_ours: bool) -> None:
         """Refuse a bridge that holds somebody else's flows or groups, unless it may be taken over."""
-        foreign = contents.foreign(groups_are_ours=await self._keeper.is_ours())
+        foreign = contents.foreign(groups_are_ours=bridge_is_ours)
         if foreign and not self._options.take_over:
             bridge = self._options.settings.ovs_bridge
             shown = "; ".join(foreign[:5]) + (f"; and {len(foreign) - 5} more" if len(foreign) > 5 else "")  # noqa: PLR2004 - enough to recognise them
@@ -223,7 +247,6 @@ class Agent:
                 f"bridge {bridge} holds what is not ours: {shown}. Name another bridge (ovsBridge), remove these, or "
                 "start with --take-over to have them removed"
             )
-        await self._keeper.mark_ours()
 
     async def _trace_in_switch(self, packet: Packet) -> str:
         settings = self._options.settings
@@ -234,6 +257,9 @@ class Agent:
 
     def _published(self, status: AgentStatus) -> None:
         self._board.publish(status)
+        if status.switch.resynchronisations != self._resynchronisations:
+            self._resynchronisations = status.switch.resynchronisations
+            self._keeper.look_again()  # a switch that was started anew has made its interfaces anew
         if status.network is not None and status.network is not self._network:
             self._network = status.network
             self._keeper.want(status.network)
@@ -307,16 +333,23 @@ class _Shield:
 async def run_agent(options: AgentOptions) -> None:
     """Run the agent of one Node until it is cancelled.
 
-    Raises ForeignBridge for a bridge that is somebody else's, AccessError for a kubeconfig that cannot be used.
+    Raises ForeignBridge for a bridge that is somebody else's, AccessError for a kubeconfig that cannot be used,
+    AnotherAgent where one runs already.
     """
     options.run_dir.mkdir(parents=True, exist_ok=True)
     async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(sole_agent(options.run_dir))
         client = None
         if options.manifests is None:
             access = cluster_access(options.kubeconfig, options.environment)
             override = options.settings.kube_api_server_override
             client = await stack.enter_async_context(ApiClient(access, server_override=override))
-        database = await stack.enter_async_context(_database(options.settings))
+        database = Database(_database_socket(options.settings))
+        stack.push_async_callback(database.close)
+        try:
+            await database.connect()
+        except OvsdbUnavailable as error:
+            _log.warning("the switch is not there yet", error=str(error))
         agent = await _prepared(options, database, client)
         await agent.run()
 
@@ -324,31 +357,41 @@ async def run_agent(options: AgentOptions) -> None:
 async def clean_up(settings: Settings) -> None:
     """Remove all that an agent put on this Node.
 
-    Raises OvsdbError, HostError or ForeignBridge.
+    Raises OvsdbError, HostError, ForeignBridge, or AnotherAgent while the agent runs.
     """
-    async with _database(settings) as database:
-        netlink = Netlink()
-        host = Host(netlink, Nft())
-        keeper = NodeKeeper(settings=settings, database=database, host=host, netlink=netlink, changed=lambda: None)
-        await keeper.cleanup()
+    run_dir = Path(settings.cni_socket).parent
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with sole_agent(run_dir):
+        async with Database(_database_socket(settings)) as database:
+            netlink = Netlink()
+            host = Host(netlink, Nft())
+            keeper = NodeKeeper(settings=settings, database=database, host=host, netlink=netlink, changed=lambda: None)
+            await keeper.cleanup()
+        (run_dir / LOCK_NAME).unlink()
 
 
-@contextlib.asynccontextmanager
-async def _database(settings: Settings) -> AsyncIterator[Database]:
-    async with Database(Path(settings.ovs_run_dir) / "db.sock") as database:
-        yield database
+def _database_socket(settings: Settings) -> Path:
+    return Path(settings.ovs_run_dir) / "db.sock"
 
 
 async def _prepared(options: AgentOptions, database: Database, client: ApiClient | None) -> Agent:
-    """Prepare until it succeeds: the switch may be started after the agent."""
-    backoff = Backoff()
+    """Prepare until it succeeds: the switch may be started after the agent.
+
+    Raises ForeignBridge: waiting does not help there.
+    """
+    backoff = reconnect_delays()
+    told = ""
     while True:
         try:
             agent = Agent(options, database, client, await switch_version(options.settings.ovs_run_dir))
             await agent.prepare()
+        except ForeignBridge:
+            raise
         except (OvsdbError, HostError, AgentError, CniError) as error:
             delay = backoff.next_delay()
-            _log.warning("the Node cannot be prepared", error=str(error), retry_in_seconds=round(delay, 2))
+            if str(error) != told:
+                told = str(error)
+                _log.warning("the Node cannot be prepared", error=told, retry_in_seconds=round(delay, 2))
             await asyncio.sleep(delay)
         else:
             return agent

@@ -30,3 +30,11 @@ class NetworkUnknown(AgentError):  # noqa: N818 - a state of affairs, as its han
 
 class ForeignBridge(AgentError):  # noqa: N818 - a state of affairs, as its handlers read it
     """The bridge holds flows or groups of somebody else."""
+
+
+class PortNumberTaken(AgentError):  # noqa: N818 - a state of affairs, as its handlers read it
+    """Another port of the bridge has the OpenFlow number of one of our fixed ports, which flows name."""
+
+
+class AnotherAgent(AgentError):  # noqa: N818 - a state of affairs, as its handlers read it
+    """An agent runs on this Node already."""

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
 
 import structlog
 
 from antrea_proxy.agent.backoff import Backoff
-from antrea_proxy.agent.errors import ForeignBridge
+from antrea_proxy.agent.errors import AgentError, ForeignBridge, PortNumberTaken
 from antrea_proxy.host.desired import desired_host
 from antrea_proxy.host.errors import HostError
 from antrea_proxy.host.host import Host
-from antrea_proxy.host.netlink import Netlink
+from antrea_proxy.network.interfaces import OfPort
 from antrea_proxy.network.values import REFUSAL_PORT as REFUSAL_PORT_NAME
 from antrea_proxy.network.values import TUNNEL_PORT as TUNNEL_PORT_NAME
 from antrea_proxy.network.values import Network, Uplink
-from antrea_proxy.ovsdb import OURS, Database, OvsdbError, choose_datapath_type, kernel_has_openvswitch
+from antrea_proxy.ovsdb import OURS, Bridge, BridgePort, OvsdbError, choose_datapath_type, kernel_has_openvswitch
 from antrea_proxy.pipeline.layout import GATEWAY_PORT, REFUSE_PORT, TUNNEL_PORT
 from antrea_proxy.settings import Settings
 
@@ -28,22 +27,79 @@ REPAIR_INTERVAL_S: Final = 30.0
 """How often the Node is read back although nothing was asked for."""
 
 
+class Database(Protocol):
+    """What is asked of the Open vSwitch database. Every method but `wait_for_change` may raise OvsdbError."""
+
+    async def wait_for_change(self) -> None:
+        """Return after the next change of a bridge or port."""
+
+    async def datapath_types(self) -> frozenset[str]:
+        """Return the types that ovs-vswitchd offers."""
+
+    async def bridge(self, name: str) -> Bridge | None:
+        """Return the bridge of that name."""
+
+    async def ensure_bridge(self, name: str, datapath_type: str) -> Bridge:
+        """Return once the bridge is there."""
+
+    async def delete_bridge(self, name: str) -> None:
+        """Remove the bridge."""
+
+    async def ports(self, bridge: str) -> tuple[BridgePort, ...]:
+        """Return the bridge's ports."""
+
+    async def ensure_port(
+        self,
+        bridge: str,
+        name: str,
+        *,
+        type: str = "",  # noqa: A002 - the column's own name
+        ofport_request: int | None = None,
+        mac: str | None = None,
+        options: Mapping[str, str] | None = None,
+    ) -> OfPort:
+        """Return the port's number once it is there."""
+
+    async def delete_port(self, bridge: str, name: str) -> None:
+        """Remove the port."""
+
+    async def set_bridge_external_ids(self, name: str, items: Mapping[str, str | None]) -> None:
+        """Set keys of a bridge."""
+
+
+class Links(Protocol):
+    """What is asked of the Node's interfaces."""
+
+    async def uplinks(self, ours: frozenset[str] = frozenset()) -> tuple[Uplink, ...]:
+        """Return those that have a global address, but for ours. Raises HostError."""
+
+
 class NodeKeeper:
     """Keeps the Node as the network asks for.
 
-    `changed` is called when the Node's own interfaces differ from what they were.
+    `changed` is called when the Node's own interfaces differ from what they were. Besides what it is asked for and what
+    the database tells of, the Node is read back every `repair_interval_s` seconds.
     """
 
     def __init__(
-        self, *, settings: Settings, database: Database, host: Host, netlink: Netlink, changed: Callable[[], None]
+        self,
+        *,
+        settings: Settings,
+        database: Database,
+        host: Host,
+        netlink: Links,
+        changed: Callable[[], None],
+        repair_interval_s: float = REPAIR_INTERVAL_S,
     ) -> None:
         self._settings = settings
         self._database = database
         self._host = host
         self._netlink = netlink
         self._changed = changed
+        self._repair_interval_s = repair_interval_s
         self._network: Network | None = None
         self._wake = asyncio.Event()
+        self._seen: tuple[BridgePort, ...] = ()
         self.datapath_type = ""
         self.uplinks: tuple[Uplink, ...] = ()
         self.problem = "the Node is not prepared yet"
@@ -58,8 +114,12 @@ class NodeKeeper:
             offered=await self._database.datapath_types(),
             kernel_has_it=kernel_has_openvswitch(),
         )
-        await self._database.ensure_bridge(self._settings.ovs_bridge, self.datapath_type)
+        await self._ensure_bridge()
         self.uplinks = await self._read_uplinks()
+
+    async def has_bridge(self) -> bool:
+        """Whether there is such a bridge, whoever made it."""
+        return await self._database.bridge(self._settings.ovs_bridge) is not None
 
     async def is_ours(self) -> bool:
         """Whether an agent of ours has marked the bridge."""
@@ -76,35 +136,71 @@ class NodeKeeper:
             self._network = network
             self._wake.set()
 
+    def look_again(self) -> None:
+        """Read the Node back: the switch was started anew, say, and its interfaces with it."""
+        self._wake.set()
+
     async def run(self) -> None:
         """Go on for ever; what fails is told in `problem` and tried again."""
         backoff = Backoff(first=0.5)
-        delay = REPAIR_INTERVAL_S
-        while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), delay)
-            self._wake.clear()
-            try:
-                await self._keep()
-            except (HostError, OvsdbError) as error:
-                delay = backoff.next_delay()
-                if str(error) != self.problem:
-                    _log.error("the Node cannot be kept as it should be", error=str(error))
-                self.problem = str(error)
-            else:
-                backoff.reset()
-                delay = REPAIR_INTERVAL_S
-                self.problem = "" if self._network is not None else "this Node's podCIDR is not known yet"
+        clock = asyncio.get_running_loop().time
+        switch = asyncio.ensure_future(self._database.wait_for_change())
+        wake = asyncio.ensure_future(self._wake.wait())
+        next_look = clock() + self._repair_interval_s
+        try:
+            while True:
+                await asyncio.wait(
+                    {switch, wake}, timeout=max(0.0, next_look - clock()), return_when=asyncio.FIRST_COMPLETED
+                )
+                asked = wake.done() or clock() >= next_look
+                if switch.done():
+                    switch = asyncio.ensure_future(self._database.wait_for_change())
+                    await asyncio.sleep(0)  # it waits from here on: no change of the meantime escapes it
+                    asked = asked or await self._ports_differ()
+                if not asked:
+                    continue
+                self._wake.clear()
+                if wake.done():
+                    wake = asyncio.ensure_future(self._wake.wait())
+                delay = self._repair_interval_s if await self._kept() else backoff.next_delay()
+                if not self.problem:
+                    backoff.reset()
+                next_look = clock() + delay
+        finally:
+            switch.cancel()
+            wake.cancel()
 
     async def cleanup(self) -> None:
-        """Remove the bridge, if it is ours, and all that is ours on the Node."""
+        """Remove the bridge, if it is ours, and all that is ours on the Node.
+
+        Raises OvsdbError, HostError or ForeignBridge.
+        """
+        bridge = self._settings.ovs_bridge
         await self._host.cleanup(self._settings.host_gateway)
+        _log.info(
+            "nftables tables, routes, neighbours and addresses of ours are removed; forwarding (sysctl "
+            "net.ipv4.ip_forward, net.ipv6.conf.all.forwarding) stays as it is, since others may need it"
+        )
         if await self.is_ours():
-            await self._database.delete_bridge(self._settings.ovs_bridge)
-        elif await self._database.bridge(self._settings.ovs_bridge) is not None:
+            await self._database.delete_bridge(bridge)
+            _log.info("the bridge is removed", bridge=bridge)
+        elif await self.has_bridge():
             raise ForeignBridge(
-                f"bridge {self._settings.ovs_bridge} is not marked as ours (external_ids {OURS}); it was left alone"
+                f"bridge {bridge} does not bear our mark (external_ids antrea-proxy=true): it was left alone. If it is "
+                f"to go, too: ovs-vsctl del-br {bridge}"
             )
+
+    async def _kept(self) -> bool:
+        """Do all that is to be done; say whether there is nothing to try again soon."""
+        try:
+            await self._keep()
+        except (AgentError, HostError, OvsdbError) as error:
+            if str(error) != self.problem:
+                _log.error("the Node cannot be kept as it should be", error=str(error))
+            self.problem = str(error)
+            return False
+        self.problem = "" if self._network is not None else "this Node's podCIDR is not known yet"
+        return True
 
     async def _keep(self) -> None:
         uplinks = await self._read_uplinks()
@@ -114,7 +210,9 @@ class NodeKeeper:
         network = self._network
         if network is None:
             return
+        await self._ensure_bridge()
         await self._ensure_ports(network)
+        self._seen = await self._fixed_ports()
         repair = await self._host.apply(desired_host(network, userspace_datapath=self.datapath_type == "netdev"))
         if repair:
             _log.info(
@@ -122,20 +220,54 @@ class NodeKeeper:
             )
             _log.debug("changes of the Node's network stack", kernel=repr(repair.kernel))
 
-    async def _ensure_ports(self, network: Network) -> None:
+    async def _ensure_bridge(self) -> None:
+        """A bridge that we make bears our mark from its beginning; `is_ours` of any other is for others to say."""
         bridge = self._settings.ovs_bridge
+        new = not await self.has_bridge()
+        await self._database.ensure_bridge(bridge, self.datapath_type)
+        if new:
+            await self.mark_ours()
+
+    async def _ensure_ports(self, network: Network) -> None:
         gateway = network.gateway
         for name, number in ((gateway.name, GATEWAY_PORT), (REFUSAL_PORT_NAME, REFUSE_PORT)):
-            await self._database.ensure_port(bridge, name, type="internal", ofport_request=number, mac=gateway.mac)
+            await self._ensure_port(name, number, kind="internal", mac=gateway.mac)
         if network.tunnel is None:
-            await self._database.delete_port(bridge, TUNNEL_PORT_NAME)
+            await self._database.delete_port(self._settings.ovs_bridge, TUNNEL_PORT_NAME)
             return
         options = {"remote_ip": "flow", "key": "flow"}
         if network.tunnel.port:
             options["dst_port"] = str(network.tunnel.port)
-        await self._database.ensure_port(
-            bridge, TUNNEL_PORT_NAME, type=network.tunnel.type.value, ofport_request=TUNNEL_PORT, options=options
-        )
+        await self._ensure_port(TUNNEL_PORT_NAME, TUNNEL_PORT, kind=network.tunnel.type.value, options=options)
+
+    async def _ensure_port(
+        self, name: str, number: OfPort, *, kind: str, mac: str | None = None, options: Mapping[str, str] | None = None
+    ) -> None:
+        bridge = self._settings.ovs_bridge
+        for _ in range(2):
+            given = await self._database.ensure_port(
+                bridge, name, type=kind, ofport_request=number, mac=mac, options=options
+            )
+            if given == number:
+                return
+            ports = await self._database.ports(bridge)
+            if other := next((port.name for port in ports if port.ofport == number), ""):
+                raise PortNumberTaken(
+                    f"port {name} of bridge {bridge} must have OpenFlow port {number}, which {other} has; remove that "
+                    f"one: ovs-vsctl del-port {bridge} {other}"
+                )
+            await self._database.delete_port(bridge, name)  # the number is free by now; made anew, the port gets it
+
+    async def _ports_differ(self) -> bool:
+        """Whether the fixed ports are not as they were left; if that cannot be told, a full look will say why."""
+        try:
+            return self._network is not None and await self._fixed_ports() != self._seen
+        except OvsdbError:
+            return True
+
+    async def _fixed_ports(self) -> tuple[BridgePort, ...]:
+        names = {self._settings.host_gateway, REFUSAL_PORT_NAME, TUNNEL_PORT_NAME}
+        return tuple(port for port in await self._database.ports(self._settings.ovs_bridge) if port.name in names)
 
     async def _read_uplinks(self) -> tuple[Uplink, ...]:
         return await self._netlink.uplinks(frozenset({self._settings.host_gateway, REFUSAL_PORT_NAME}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from antrea_proxy.agent.switch import SwitchContents
 from antrea_proxy.openflow import fields
@@ -12,8 +13,11 @@ from antrea_proxy.openflow.constants import GroupId
 from antrea_proxy.openflow.entries import FlowDesc
 from antrea_proxy.pipeline.registers import BALANCER
 from antrea_proxy.pipeline.tables import Table
-from antrea_proxy.pipeline.units import OwnerKind, is_ours, owner_kind
+from antrea_proxy.pipeline.units import COOKIE_MARK, OwnerKind
 from antrea_proxy.proxy.load_balancers import LoadBalancerName, LoadBalancers
+
+_SERVICE_FLOW: Final = COOKIE_MARK << 8 | OwnerKind.SERVICE
+"""The upper two bytes of a Service flow's cookie. Another version of the agent may have kinds that are unknown here."""
 
 _Frontend = tuple[int, int, int]
 """Protocol, address and port as numbers."""
@@ -32,7 +36,7 @@ def used_group_ids(contents: SwitchContents, table: LoadBalancers) -> UsedGroupI
     found: dict[_Frontend, GroupId] = {}
     taken = set(contents.groups)
     for cookie, entry in contents.flows.items():
-        if is_ours(cookie) and entry.table == Table.SERVICE_LB.id and owner_kind(cookie) is OwnerKind.SERVICE:
+        if cookie >> 48 == _SERVICE_FLOW and entry.table == Table.SERVICE_LB.id:
             number = _number(entry)
             if number is not None:
                 taken.add(number)
