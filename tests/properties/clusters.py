@@ -27,6 +27,18 @@ _names_and_protocols = st.sampled_from(
 )
 
 
+_hints = st.sampled_from(
+    [
+        {"forZones": [{"name": "zone-1"}]},
+        {"forZones": [{"name": "zone-2"}]},
+        {"forZones": [{"name": "zone-1"}, {"name": "zone-2"}]},
+        {"forZones": [{"name": "zone-1"}], "forNodes": [{"name": "node-1"}]},
+        {"forZones": [{"name": "zone-2"}], "forNodes": [{"name": "node-2"}]},
+        {"forNodes": [{"name": "node-1"}]},
+    ]
+)
+
+
 def _ports(numbers: list[int]) -> st.SearchStrategy[dict[str, Any]]:
     return st.builds(
         lambda what, number: {"name": what[0], "protocol": what[1], "port": number},
@@ -94,7 +106,7 @@ def _slice(draw: st.DrawFn, name: str) -> dict[str, Any]:
                     "addresses": st.sampled_from(V4 if family == "IPv4" else V6).map(lambda address: [address]),
                     "conditions": _conditions,
                 },
-                optional={"nodeName": st.sampled_from(NODES)},
+                optional={"nodeName": st.sampled_from(NODES), "hints": _hints},
             ),
             max_size=4,
         )

@@ -20,7 +20,7 @@ class Answer:
     without: str = ""
 
 
-def answers(services: list[Json], slices: list[Json], node: str) -> dict[tuple[str, str, int], Answer]:
+def answers(services: list[Json], slices: list[Json], node: str, zone: str = "") -> dict[tuple[str, str, int], Answer]:
     """Say for every (address, protocol, port) that a Pod may ask for what the rules promise."""
     result: dict[tuple[str, str, int], Answer] = {}
     for service in sorted(services, key=lambda item: (item["metadata"]["creationTimestamp"], _name(item))):
@@ -34,22 +34,22 @@ def answers(services: list[Json], slices: list[Json], node: str) -> dict[tuple[s
             for port in spec["ports"]:
                 key = (address, port["protocol"], port["port"])
                 if 0 < port["port"] < 65536 and key not in result:
-                    result[key] = _answer(service, port, address, slices, node)
+                    result[key] = _answer(service, port, address, slices, (node, zone))
     return result
 
 
-def _answer(service: Json, port: Json, address: str, slices: list[Json], node: str) -> Answer:
-    best: dict[tuple[str, int], dict[str, bool]] = {}
+def _answer(service: Json, port: Json, address: str, slices: list[Json], place: tuple[str, str]) -> Answer:
+    best: dict[tuple[str, int], Json] = {}
     for item in slices:
         number = _number(item, service, port, address)
         for endpoint in item["endpoints"] if number else []:
             key = (endpoint["addresses"][0], number)
-            facts = _facts(endpoint, node)
+            facts = _facts(endpoint, place)
             if key != (address, port["port"]) and (key not in best or _rank(facts) < _rank(best[key])):
                 best[key] = facts
     everywhere = _usable(best)
     if service["spec"].get("internalTrafficPolicy") != "Local":
-        return Answer(everywhere, "" if everywhere else "refused")
+        return Answer(_near(best) or everywhere, "" if everywhere else "refused")
     here = _usable({key: facts for key, facts in best.items() if facts["local"]})
     if here:
         return Answer(here)
@@ -65,9 +65,25 @@ def _number(item: Json, service: Json, port: Json, address: str) -> int:
     return next((p["port"] for p in item["ports"] if (p["name"], p["protocol"]) == (port["name"], port["protocol"])), 0)
 
 
-def _facts(endpoint: Json, node: str) -> dict[str, bool]:
+def _near(endpoints: dict[tuple[str, int], Json]) -> frozenset[tuple[str, int]]:
+    """The ready endpoints that hints give to this Node or its zone; none if no kind of hint counts."""
+    ready = {key: facts for key, facts in endpoints.items() if facts["ready"]}
+    for kind in ("nodes", "zones"):
+        if all(facts[kind] for facts in ready.values()):
+            ours = frozenset(key for key, facts in ready.items() if facts["place"][kind] in facts[kind])
+            if ours:
+                return ours
+    return frozenset()
+
+
+def _facts(endpoint: Json, place: tuple[str, str]) -> Json:
     conditions = endpoint["conditions"]
+    node, zone = place
+    hints = endpoint.get("hints") or {}
     return {
+        "nodes": [item["name"] for item in hints.get("forNodes", [])],
+        "zones": [item["name"] for item in hints.get("forZones", [])],
+        "place": {"nodes": node, "zones": zone},
         "ready": conditions.get("ready") is not False,
         "serving": conditions.get("serving") is not False,
         "terminating": bool(conditions.get("terminating")),
@@ -75,14 +91,14 @@ def _facts(endpoint: Json, node: str) -> dict[str, bool]:
     }
 
 
-def _usable(endpoints: dict[tuple[str, int], dict[str, bool]]) -> frozenset[tuple[str, int]]:
+def _usable(endpoints: dict[tuple[str, int], Json]) -> frozenset[tuple[str, int]]:
     ready = {key for key, facts in endpoints.items() if facts["ready"]}
     if ready:
         return frozenset(ready)
     return frozenset(key for key, facts in endpoints.items() if facts["serving"] and facts["terminating"])
 
 
-def _rank(facts: dict[str, bool]) -> int:
+def _rank(facts: Json) -> int:
     return 0 if facts["ready"] else 1 if facts["serving"] else 2
 
 

@@ -11,17 +11,24 @@ from hypothesis import strategies as st
 
 from antrea_proxy.kubernetes.cluster import ClusterState
 from antrea_proxy.kubernetes.names import NamespacedName
-from antrea_proxy.kubernetes.objects import EndpointSlice, Service
+from antrea_proxy.kubernetes.objects import EndpointSlice, Node, ObjectMeta, Service
 from antrea_proxy.proxy.load_balancers import LoadBalancer, desired_load_balancers
 from properties import clusters
 from properties.service_rules import Answer, answers
 
 Json = dict[str, Any]
 NODE = "node-1"
+ZONE = "zone-1"
 
 
 def decode(services: list[Json], slices: list[Json]) -> tuple[list[Service], list[EndpointSlice]]:
     return msgspec.convert(services, list[Service]), msgspec.convert(slices, list[EndpointSlice])
+
+
+def empty_cluster() -> ClusterState:
+    cluster = ClusterState()
+    cluster.put_node(Node(metadata=ObjectMeta(name=NODE, labels={"topology.kubernetes.io/zone": ZONE})))
+    return cluster
 
 
 def answer_of(load_balancer: LoadBalancer) -> Answer:
@@ -40,11 +47,11 @@ def decided(cluster: ClusterState, names: set[NamespacedName]) -> dict[tuple[str
 def test_every_address_and_port_is_answered_as_the_service_api_promises(
     services: list[Json], slices: list[Json]
 ) -> None:
-    cluster = ClusterState()
+    cluster = empty_cluster()
     typed_services, typed_slices = decode(services, slices)
     cluster.list_services(typed_services)
     cluster.list_slices(typed_slices)
-    assert decided(cluster, set(cluster.services)) == answers(services, slices, NODE)
+    assert decided(cluster, set(cluster.services)) == answers(services, slices, NODE, ZONE)
 
 
 @given(
@@ -58,7 +65,7 @@ def test_single_changes_in_any_order_end_where_a_fresh_start_from_the_last_state
     first: list[Json], last: list[Json], slices: list[Json], later: list[Json], seed: int
 ) -> None:
     """Only what an event marks dirty is decided anew, and that is enough."""
-    cluster = ClusterState()
+    cluster = empty_cluster()
     typed_services, typed_slices = decode(first, slices)
     cluster.list_services(typed_services)
     cluster.list_slices(typed_slices)
@@ -83,4 +90,4 @@ def test_single_changes_in_any_order_end_where_a_fresh_start_from_the_last_state
             known[name] = decided(cluster, {name})
 
     found = {key: answer for answer_by_key in known.values() for key, answer in answer_by_key.items()}
-    assert found == answers(last, later, NODE)
+    assert found == answers(last, later, NODE, ZONE)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from antrea_proxy.kubernetes.columns import Interner, SliceEndpoints, slice_endpoints
 from antrea_proxy.kubernetes.names import NamespacedName
 from antrea_proxy.kubernetes.objects import EndpointHints, EndpointSlice, Node, Service
+
+ZONE_LABEL: Final = "topology.kubernetes.io/zone"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,10 @@ class ClusterState:
     def slices_of(self, service: NamespacedName) -> Iterable[SliceEndpoints]:
         """The Service's EndpointSlices, in the order in which they became known."""
         return self._slices_of.get(service, {}).values()
+
+    def zone_of(self, node: str) -> str:
+        """The Node's zone; empty where it is not known or bears none."""
+        return _zone(self.nodes.get(node))
 
     def claimants(self, address: str) -> Sequence[Service]:
         """The Services that claim an address, the one that has it first: the oldest, then by name."""
@@ -105,17 +112,24 @@ class ClusterState:
         changed = current.keys() ^ self.nodes.keys() or any(
             not _same(self.nodes[name], node) for name, node in current.items()
         )
+        moved = any(_zone(node) != _zone(self.nodes.get(name)) for name, node in current.items())
         self.nodes = current
-        return Dirty(nodes=bool(changed))
+        return self._dirty_nodes(moved=moved) if changed else Dirty()
 
     def put_node(self, node: Node) -> Dirty:
         """Take a Node that was added or modified."""
+        before = _zone(self.nodes.get(node.metadata.name))
         self.nodes[node.metadata.name] = node
-        return Dirty(nodes=True)
+        return self._dirty_nodes(moved=_zone(node) != before)
 
     def remove_node(self, name: str) -> Dirty:
         """Forget a Node."""
         return Dirty(nodes=self.nodes.pop(name, None) is not None)
+
+    def _dirty_nodes(self, *, moved: bool) -> Dirty:
+        """A Node that changed its zone may have hints read otherwise."""
+        hinted = moved and self.hint_numbers.values
+        return Dirty(services=frozenset(self.services) if hinted else frozenset(), nodes=True)
 
     def _put_services(self, changes: Mapping[NamespacedName, Service | None]) -> Dirty:
         dirty = set(changes)
@@ -149,6 +163,10 @@ def _same(known: Service | Node | None, other: Service | Node) -> bool:
         and known.metadata.uid == other.metadata.uid
         and known.metadata.resource_version == other.metadata.resource_version != ""
     )
+
+
+def _zone(node: Node | None) -> str:
+    return (node.metadata.labels or {}).get(ZONE_LABEL, "") if node is not None else ""
 
 
 def _addresses(service: Service | None) -> frozenset[str]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from antrea_proxy.kubernetes.columns import ADDRESS, Condition
+from antrea_proxy.proxy.topology import left_to_others
 
 CANDIDATE: Final = np.dtype(
     [
@@ -17,6 +18,7 @@ CANDIDATE: Final = np.dtype(
         ("port", "<u2"),
         ("conditions", "u1"),
         ("node", "<i4"),
+        ("hints", "<i4"),
         ("source", "<i4"),
         ("row", "<i4"),
         ("verdict", "u1"),
@@ -39,6 +41,8 @@ class Verdict(IntEnum):
     DUPLICATE = 6
     UNREADABLE = 7
     OWN_ADDRESS = 8
+    FOR_OTHER_NODES = 9
+    FOR_OTHER_ZONES = 10
 
     @property
     def used(self) -> bool:
@@ -60,20 +64,29 @@ _EXPLANATIONS: Final = {
     Verdict.OTHER_NODE: "on another Node, and internalTrafficPolicy is Local",
     Verdict.DUPLICATE: "the same address and port stands in another EndpointSlice, too",
     Verdict.UNREADABLE: "its address cannot be read",
+    Verdict.FOR_OTHER_NODES: "ready, but its hints give it to other Nodes",
+    Verdict.FOR_OTHER_ZONES: "ready, but its hints give it to other zones",
     Verdict.OWN_ADDRESS: "it is the Service's own address and port: connections would go in a circle",
 }
 
 
 def sort_and_judge(
-    candidates: Candidates, *, count: int, this_node: int, local_only: NDArray[np.bool_], own: Candidates
+    candidates: Candidates,
+    *,
+    this_node: int,
+    reach: NDArray[np.uint8],
+    local_only: NDArray[np.bool_],
+    own: Candidates,
 ) -> Candidates:
     """Order candidates by load balancer, address and port, and give each its verdict.
 
-    There are `count` load balancers; `local_only` tells of each whether its policy is Local, `own` holds its own
-    address and port, and `this_node` is this Node's number. Rules: ready endpoints; if there is none, those serving and
-    terminating (KEP 1669); with the policy Local the same among this Node's endpoints (KEP 2086). An address and port
-    that comes twice counts once: ready beats serving beats the rest.
+    `local_only` tells of each load balancer whether its policy is Local, `own` holds its own address and port;
+    `this_node` is this Node's number, `reach` what hints say to it. Rules: ready endpoints that the topology allows; if
+    none is ready, those serving and terminating (KEP 1669); with the policy Local the same among this Node's endpoints,
+    whatever their hints (KEP 2086). An address and port that comes twice counts once: ready beats serving beats the
+    rest.
     """
+    count = len(local_only)
     conditions = candidates["conditions"]
     rank = np.select([(conditions & Condition.READY) != 0, (conditions & Condition.SERVING) != 0], [0, 1], 2)
     candidates = candidates[_order(candidates, rank)]
@@ -90,12 +103,17 @@ def sort_and_judge(
     serving = (conditions & Condition.SERVING) != 0
     terminating = (conditions & Condition.TERMINATING) != 0
     any_ready = np.bincount(owner[possible & ready], minlength=count) > 0
+    other_nodes, other_zones = left_to_others(
+        owner, possible & ready & ~local_only[owner], reach[candidates["hints"]], count=count
+    )
     candidates["verdict"] = np.select(
         [
             unreadable,
             duplicate,
             circular,
             elsewhere,
+            other_nodes,
+            other_zones,
             ready,
             serving & terminating & ~any_ready[owner],
             serving & terminating,
@@ -106,6 +124,8 @@ def sort_and_judge(
             Verdict.DUPLICATE,
             Verdict.OWN_ADDRESS,
             Verdict.OTHER_NODE,
+            Verdict.FOR_OTHER_NODES,
+            Verdict.FOR_OTHER_ZONES,
             Verdict.READY,
             Verdict.TERMINATING_BUT_SERVING,
             Verdict.TERMINATING,

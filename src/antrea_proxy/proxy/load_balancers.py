@@ -15,6 +15,7 @@ from antrea_proxy.kubernetes.columns import ADDRESS, Condition, SliceEndpoints, 
 from antrea_proxy.kubernetes.names import NamespacedName, ServicePortName
 from antrea_proxy.proxy.endpoints import CANDIDATE, Candidates, Verdict, sort_and_judge
 from antrea_proxy.proxy.service_ports import Protocol, ServicePort, ServicePorts, TrafficPolicy, service_ports
+from antrea_proxy.proxy.topology import Place, reach_of
 
 _OWN = np.dtype([("address", ADDRESS), ("port", "<u2")])
 
@@ -152,8 +153,8 @@ def desired_load_balancers(
     local_only = np.array([port.internal_traffic_policy is TrafficPolicy.LOCAL for port in ports], np.bool_)
     candidates = sort_and_judge(
         candidates,
-        count=len(ports),
         this_node=cluster.node_numbers.known(node_name),
+        reach=reach_of(cluster.hint_numbers.values, Place(node=node_name, zone=cluster.zone_of(node_name))),
         local_only=local_only,
         own=own,
     )
@@ -184,7 +185,7 @@ def _gather(cluster: ClusterState, ports: Sequence[ServicePort]) -> tuple[Candid
     lengths = np.array([len(item.rows) for item in sources], np.int64)
     candidates = np.empty(int(lengths.sum()), CANDIDATE)
     rows = joined(item.rows for item in sources)
-    for column in ("address", "conditions", "node"):
+    for column in ("address", "conditions", "node", "hints"):
         candidates[column] = rows[column]
     candidates["load_balancer"] = np.repeat(np.array(owners, np.int32), lengths)
     candidates["port"] = np.repeat(np.array(numbers, np.uint16), lengths)

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from antrea_proxy.kubernetes.cluster import ClusterState
-from antrea_proxy.kubernetes.objects import EndpointSlice, Service
+from antrea_proxy.kubernetes.objects import EndpointSlice, Node, Service
 from antrea_proxy.proxy.endpoints import Verdict
 from antrea_proxy.proxy.load_balancers import LoadBalancer, LoadBalancers, Outcome, desired_load_balancers
 from antrea_proxy.proxy.service_ports import Protocol
@@ -38,11 +38,11 @@ def endpoint_slice(*endpoints: dict[str, Any], name: str = "web-1", **fields: ob
     return msgspec.convert(base | fields, EndpointSlice)
 
 
-def decide(*objects: Service | EndpointSlice, **options: Any) -> LoadBalancers:
+def decide(*objects: Service | EndpointSlice, unsupported: dict[Protocol, str] | None = None) -> LoadBalancers:
     cluster = ClusterState()
     cluster.list_services([item for item in objects if isinstance(item, Service)])
     cluster.list_slices([item for item in objects if isinstance(item, EndpointSlice)])
-    return desired_load_balancers(cluster, cluster.services, node_name="node-1", **options)
+    return desired_load_balancers(cluster, cluster.services, node_name="node-1", unsupported=unsupported)
 
 
 def verdicts(load_balancer: LoadBalancer) -> dict[str, Verdict]:
@@ -116,3 +116,75 @@ def test_a_protocol_that_the_switch_cannot_balance_is_named_and_left_out() -> No
     )
     assert len(table) == 0
     assert "SCTP: not here" in next(iter(table.services.values())).problems[0]
+
+
+def hinted(address: str, *, zones: str = "", nodes: str = "", conditions: dict[str, Any] = READY) -> dict[str, Any]:
+    hints = {
+        "forZones": [{"name": name} for name in zones.split()],
+        "forNodes": [{"name": name} for name in nodes.split()],
+    }
+    return endpoint(address, "node-2", conditions) | {"hints": hints}
+
+
+def in_zone_1(*endpoints: dict[str, Any], policy: str = "Cluster") -> LoadBalancer:
+    cluster = ClusterState()
+    cluster.put_node(
+        msgspec.convert({"metadata": {"name": "node-1", "labels": {"topology.kubernetes.io/zone": "zone-1"}}}, Node)
+    )
+    cluster.list_services([service(internalTrafficPolicy=policy)])
+    cluster.list_slices([endpoint_slice(*endpoints)])
+    (found,) = desired_load_balancers(cluster, cluster.services, node_name="node-1")
+    return found
+
+
+def used(load_balancer: LoadBalancer) -> set[str]:
+    return {item.address for item in load_balancer.endpoints if item.verdict.used}
+
+
+def test_hints_for_zones_keep_traffic_in_the_nodes_zone() -> None:
+    assert used(in_zone_1(hinted("10.10.2.2", zones="zone-1"), hinted("10.10.2.3", zones="zone-2"))) == {"10.10.2.2"}
+
+
+def test_hints_for_nodes_go_before_hints_for_zones() -> None:
+    here = hinted("10.10.2.2", zones="zone-1", nodes="node-1")
+    beside = hinted("10.10.2.3", zones="zone-1", nodes="node-2")
+    assert used(in_zone_1(here, beside)) == {"10.10.2.2"}
+
+
+def test_hints_count_only_if_every_ready_endpoint_carries_them() -> None:
+    endpoints = (hinted("10.10.2.2", zones="zone-1"), endpoint("10.10.2.3", "node-2", READY))
+    assert used(in_zone_1(*endpoints)) == {"10.10.2.2", "10.10.2.3"}
+    ended = (
+        hinted("10.10.2.2", zones="zone-1"),
+        hinted("10.10.2.4", zones="zone-2"),
+        endpoint("10.10.2.3", "n", ENDED),
+    )
+    assert used(in_zone_1(*ended)) == {"10.10.2.2"}
+
+
+def test_hints_that_give_this_zone_nothing_are_ignored() -> None:
+    endpoints = (hinted("10.10.2.2", zones="zone-2"), hinted("10.10.2.3", zones="zone-3"))
+    assert used(in_zone_1(*endpoints)) == {"10.10.2.2", "10.10.2.3"}
+
+
+def test_hints_are_ignored_when_only_terminating_endpoints_serve() -> None:
+    endpoints = (
+        hinted("10.10.2.2", zones="zone-1", conditions=SERVING),
+        hinted("10.10.2.3", zones="zone-2", conditions=SERVING),
+    )
+    assert used(in_zone_1(*endpoints)) == {"10.10.2.2", "10.10.2.3"}
+
+
+def test_hints_never_filter_local_endpoints() -> None:
+    local = endpoint("10.10.1.2", "node-1", READY) | {"hints": {"forZones": [{"name": "zone-2"}]}}
+    other = hinted("10.10.2.3", zones="zone-1")
+    assert used(in_zone_1(local, other, policy="Local")) == {"10.10.1.2"}
+
+
+def test_a_node_that_changes_its_zone_has_hints_read_anew() -> None:
+    cluster = ClusterState()
+    cluster.list_services([service()])
+    cluster.list_slices([endpoint_slice(hinted("10.10.2.2", zones="zone-1"))])
+    moved = {"metadata": {"name": "node-1", "labels": {"topology.kubernetes.io/zone": "zone-1"}}}
+    assert cluster.put_node(msgspec.convert(moved, Node)).services == set(cluster.services)
+    assert cluster.put_node(msgspec.convert(moved, Node)).services == set()
