@@ -219,6 +219,5 @@ def _outcomes(candidates: Candidates, local_only: NDArray[np.bool_]) -> NDArray[
 
 def _could_serve(candidates: Candidates) -> NDArray[np.bool_]:
     conditions = candidates["conditions"]
-    return ((conditions & Condition.READY) != 0) | (
-        ((conditions & Condition.SERVING) != 0) & ((conditions & Condition.TERMINATING) != 0)
-    )
+    draining = Condition.SERVING | Condition.TERMINATING
+    return np.logical_or((conditions & Condition.READY) != 0, (conditions & draining) == draining)
