@@ -220,4 +220,5 @@ def _outcomes(candidates: Candidates, local_only: NDArray[np.bool_]) -> NDArray[
 def _could_serve(candidates: Candidates) -> NDArray[np.bool_]:
     conditions = candidates["conditions"]
     draining = Condition.SERVING | Condition.TERMINATING
-    return np.logical_or((conditions & Condition.READY) != 0, (conditions & draining) == draining)
+    answer: NDArray[np.bool_] = ((conditions & Condition.READY) != 0) | ((conditions & draining) == draining)
+    return answer
