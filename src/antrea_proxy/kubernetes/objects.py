@@ -15,7 +15,7 @@ class ApiObject(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=T
     """Common to all: frozen, and left alone by the garbage collector (the values hold no cycles)."""
 
 
-class ObjectMeta(ApiObject):
+class ObjectMeta(ApiObject, frozen=True):
     """The part of metav1.ObjectMeta that decides something here."""
 
     name: str
@@ -33,7 +33,7 @@ class ObjectMeta(ApiObject):
         return NamespacedName(self.namespace, self.name)
 
 
-class ServicePort(ApiObject):
+class ServicePort(ApiObject, frozen=True):
     """core/v1 ServicePort. `target_port` is a number or the name of a container port; endpoints carry its result."""
 
     port: int
@@ -43,19 +43,19 @@ class ServicePort(ApiObject):
     node_port: int = 0
 
 
-class ClientIPConfig(ApiObject):
+class ClientIPConfig(ApiObject, frozen=True):
     """core/v1 ClientIPConfig: 1 to 86,400 s."""
 
     timeout_seconds: int = 10800
 
 
-class SessionAffinityConfig(ApiObject):
+class SessionAffinityConfig(ApiObject, frozen=True):
     """core/v1 SessionAffinityConfig."""
 
     client_ip: ClientIPConfig | None = msgspec.field(default=None, name="clientIP")
 
 
-class ServiceSpec(ApiObject):
+class ServiceSpec(ApiObject, frozen=True):
     """core/v1 ServiceSpec, as far as a proxy reads it."""
 
     type: str = "ClusterIP"
@@ -72,26 +72,26 @@ class ServiceSpec(ApiObject):
     publish_not_ready_addresses: bool = False
 
 
-class LoadBalancerIngress(ApiObject):
+class LoadBalancerIngress(ApiObject, frozen=True):
     """core/v1 LoadBalancerIngress; `ip_mode` is VIP or Proxy (KEP 1860)."""
 
     ip: str = ""
     ip_mode: str = "VIP"
 
 
-class LoadBalancerStatus(ApiObject):
+class LoadBalancerStatus(ApiObject, frozen=True):
     """core/v1 LoadBalancerStatus."""
 
     ingress: tuple[LoadBalancerIngress, ...] = ()
 
 
-class ServiceStatus(ApiObject):
+class ServiceStatus(ApiObject, frozen=True):
     """core/v1 ServiceStatus."""
 
     load_balancer: LoadBalancerStatus = LoadBalancerStatus()
 
 
-class Service(ApiObject):
+class Service(ApiObject, frozen=True):
     """core/v1 Service."""
 
     metadata: ObjectMeta
@@ -99,7 +99,7 @@ class Service(ApiObject):
     status: ServiceStatus = ServiceStatus()
 
 
-class EndpointConditions(ApiObject):
+class EndpointConditions(ApiObject, frozen=True):
     """discovery.k8s.io/v1 EndpointConditions; None means unknown: true for ready and serving, false for terminating."""
 
     ready: bool | None = None
@@ -107,20 +107,20 @@ class EndpointConditions(ApiObject):
     terminating: bool | None = None
 
 
-class ForName(ApiObject):
+class ForName(ApiObject, frozen=True):
     """discovery.k8s.io/v1 ForZone and ForNode."""
 
     name: str
 
 
-class EndpointHints(ApiObject):
+class EndpointHints(ApiObject, frozen=True):
     """discovery.k8s.io/v1 EndpointHints (KEP 2433, 3015)."""
 
     for_zones: tuple[ForName, ...] = ()
     for_nodes: tuple[ForName, ...] = ()
 
 
-class TargetRef(ApiObject):
+class TargetRef(ApiObject, frozen=True):
     """The Pod (or other object) behind an endpoint."""
 
     kind: str = ""
@@ -128,7 +128,7 @@ class TargetRef(ApiObject):
     namespace: str = ""
 
 
-class Endpoint(ApiObject):
+class Endpoint(ApiObject, frozen=True):
     """discovery.k8s.io/v1 Endpoint; only the first address counts (the API's own rule)."""
 
     addresses: tuple[str, ...]
@@ -139,7 +139,7 @@ class Endpoint(ApiObject):
     target_ref: TargetRef | None = None
 
 
-class EndpointPort(ApiObject):
+class EndpointPort(ApiObject, frozen=True):
     """discovery.k8s.io/v1 EndpointPort; a port of None means all ports, which a proxy cannot serve."""
 
     name: str | None = ""
@@ -147,7 +147,7 @@ class EndpointPort(ApiObject):
     port: int | None = None
 
 
-class EndpointSlice(ApiObject):
+class EndpointSlice(ApiObject, frozen=True):
     """discovery.k8s.io/v1 EndpointSlice. The label kubernetes.io/service-name says whose it is."""
 
     metadata: ObjectMeta
@@ -156,14 +156,14 @@ class EndpointSlice(ApiObject):
     ports: tuple[EndpointPort, ...] | None = ()
 
 
-class NodeAddress(ApiObject):
+class NodeAddress(ApiObject, frozen=True):
     """core/v1 NodeAddress."""
 
     type: str
     address: str
 
 
-class Taint(ApiObject):
+class Taint(ApiObject, frozen=True):
     """core/v1 Taint."""
 
     key: str
@@ -171,7 +171,7 @@ class Taint(ApiObject):
     value: str = ""
 
 
-class NodeSpec(ApiObject):
+class NodeSpec(ApiObject, frozen=True):
     """core/v1 NodeSpec."""
 
     pod_cidr: str = msgspec.field(default="", name="podCIDR")
@@ -179,13 +179,13 @@ class NodeSpec(ApiObject):
     taints: tuple[Taint, ...] = ()
 
 
-class NodeStatus(ApiObject):
+class NodeStatus(ApiObject, frozen=True):
     """core/v1 NodeStatus."""
 
     addresses: tuple[NodeAddress, ...] = ()
 
 
-class Node(ApiObject):
+class Node(ApiObject, frozen=True):
     """core/v1 Node."""
 
     metadata: ObjectMeta

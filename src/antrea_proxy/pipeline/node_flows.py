@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 from antrea_proxy.network.values import Gateway, Peer, Via
 from antrea_proxy.openflow import fields
-from antrea_proxy.openflow.actions import DecrementTtl, Output, Resubmit, SetField
+from antrea_proxy.openflow.actions import Action, DecrementTtl, Output, Resubmit, SetField
 from antrea_proxy.openflow.match import Match
 from antrea_proxy.pipeline.base_flows import ARP, IPV4, IPV6
 from antrea_proxy.pipeline.layout import GATEWAY_PORT, TUNNEL_PORT, VIRTUAL_MAC, Layout, mac_number
@@ -51,7 +51,7 @@ def _tunnelled(peer: Peer, layout: Layout) -> Iterator[FlowEntry]:
     if address is None:
         return
     target = fields.TUN_IPV4_DST if isinstance(address, IPv4Address) else fields.TUN_IPV6_DST
-    actions = [
+    actions: list[Action] = [
         DecrementTtl(),
         SetField(fields.ETH_SRC, layout.gateway_mac),
         SetField(fields.ETH_DST, VIRTUAL_MAC),

@@ -9,7 +9,7 @@ from typing import Final
 
 from antrea_proxy.network.interfaces import PodInterface
 from antrea_proxy.openflow import fields
-from antrea_proxy.openflow.actions import Output, Resubmit, SetField
+from antrea_proxy.openflow.actions import Action, Output, Resubmit, SetField
 from antrea_proxy.openflow.constants import OFPP_IN_PORT
 from antrea_proxy.openflow.match import Match
 from antrea_proxy.pipeline.base_flows import (
@@ -91,7 +91,7 @@ def _delivery(
         family, destination, source, hairpin = IPV4, fields.IPV4_DST, fields.IPV4_SRC, int(HAIRPIN_IPV4)
     else:
         family, destination, source, hairpin = IPV6, fields.IPV6_DST, fields.IPV6_SRC, int(HAIRPIN_IPV6)
-    deliver = [
+    deliver: list[Action] = [
         SetField(fields.ETH_SRC, layout.gateway_mac),
         SetField(fields.ETH_DST, mac_number(pod.mac)),
         SetField(OUTPUT_PORT, pod.ofport),

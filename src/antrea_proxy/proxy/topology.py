@@ -83,4 +83,5 @@ def _applies(
     """For each load balancer, whether this kind of hint counts."""
     without = np.bincount(load_balancer[eligible & ((reach & carried) == 0)], minlength=count)
     ours = np.bincount(load_balancer[eligible & ((reach & matching) != 0)], minlength=count)
-    return np.logical_and(without == 0, ours > 0)
+    answer: NDArray[np.bool_] = (without == 0) & (ours > 0)
+    return answer
