@@ -31,7 +31,9 @@ SocketOption: TypeAlias = Annotated[
 NodeOption: TypeAlias = Annotated[
     str | None, typer.Option("--node", help="Ask the agent of this Node of a lab on this machine.", show_default=False)
 ]
-LabOption: TypeAlias = Annotated[str, typer.Option("--lab", help="Which lab --node is of.")]
+LabOption: TypeAlias = Annotated[
+    str | None, typer.Option("--lab", help=f"Which lab --node is of [{DEFAULT_NAME}].", show_default=False)
+]
 
 
 def examples(*lines: str) -> str:
@@ -39,32 +41,29 @@ def examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  antrea-proxy {line}" for line in lines)
 
 
-def agent_api(socket: Path | None, node: str | None, lab: str) -> AgentApi:
+def agent_api(socket: Path | None, node: str | None, lab: str | None) -> AgentApi:
     """Return the API of the agent that was asked for; --socket and --node exclude each other."""
+    if socket is not None and (node is not None or lab is not None):
+        raise typer.BadParameter("give --socket or --node, not both")
+    if node is None and lab is not None:
+        raise typer.BadParameter("--lab needs --node: each Node has an agent of its own")
     if node is None:
         return AgentApi(socket_path=socket_path(socket))
-    if socket is not None:
-        raise typer.BadParameter("give --socket or --node, not both")
-    try:
-        places = Places(name=lab)
-    except LabError as error:
-        raise typer.BadParameter(str(error)) from error
-    found = _lab_socket(places, node)
-    if not found.exists() and node not in lab_nodes(places):
-        there = ", ".join(lab_nodes(places))
-        hint = f"it has {there}" if there else "it is not up (antrea-proxy lab up)"
-        raise AgentUnreachableError(f"the lab {lab!r} has no Node {node!r}: {hint}")
-    return AgentApi(socket_path=found)
+    places = _places(lab)
+    if node not in lab_nodes(places):
+        raise AgentUnreachableError(f"the lab {places.name!r} has no Node {node!r}: {_what_it_has(places)}")
+    return AgentApi(socket_path=_lab_socket(places, node))
 
 
-def possible_apis(socket: Path | None, node: str | None, lab: str) -> tuple[AgentApi, ...]:
-    """Return the agents to ask one after the other: of a lab on this machine all, where no agent was named or runs."""
-    named = socket is not None or node is not None or SOCKET_VARIABLE in os.environ
-    if not named and not DEFAULT_SOCKET.exists():
-        places = Places(name=DEFAULT_NAME)
-        found = tuple(AgentApi(socket_path=_lab_socket(places, name)) for name in lab_nodes(places))
-        if found:
-            return found
+def possible_apis(socket: Path | None, node: str | None, lab: str | None) -> tuple[AgentApi, ...]:
+    """Return the agents to ask in turn: all of a lab, if it was named, or if no agent was and none runs here."""
+    if node is None and socket is None:
+        places = _places(lab)
+        apis = tuple(AgentApi(socket_path=_lab_socket(places, name)) for name in lab_nodes(places))
+        if lab is not None and not apis:
+            raise AgentUnreachableError(f"the lab {places.name!r} has no Nodes: {_what_it_has(places)}")
+        if lab is not None or (apis and SOCKET_VARIABLE not in os.environ and not DEFAULT_SOCKET.exists()):
+            return apis
     return (agent_api(socket, node, lab),)
 
 
@@ -95,6 +94,18 @@ def answered() -> Iterator[None]:
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def _places(lab: str | None) -> Places:
+    try:
+        return Places(name=DEFAULT_NAME if lab is None else lab)
+    except LabError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _what_it_has(places: Places) -> str:
+    there = ", ".join(lab_nodes(places))
+    return f"it has {there}" if there else "it is not up (antrea-proxy lab up)"
 
 
 def _lab_socket(places: Places, node: str) -> Path:

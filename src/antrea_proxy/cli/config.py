@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 import typer
 
 from antrea_proxy.cli.agents import LabOption, NodeOption, SocketOption, agent_api, answered, examples
-from antrea_proxy.lab.places import DEFAULT_NAME
 
 if TYPE_CHECKING:
     from antrea_proxy.settings import Problem
@@ -72,7 +71,7 @@ def show(
     output: Annotated[Format, typer.Option("--output", "-o", help="How to write it.")] = Format.YAML,
     socket: SocketOption = None,
     node: NodeOption = None,
-    lab: LabOption = DEFAULT_NAME,
+    lab: LabOption = None,
 ) -> None:
     """Show the settings that a running agent has, defaults too, as antrea-agent.conf writes them."""
     with answered():

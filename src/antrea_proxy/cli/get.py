@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator
 from enum import StrEnum
+from itertools import takewhile
 from typing import Annotated, Any, Final
 
 import typer
 
 from antrea_proxy.cli.agents import LabOption, NodeOption, SocketOption, agent_api, answered, examples
-from antrea_proxy.cli.api_client import AgentApi
 from antrea_proxy.cli.resources import BY_ALIAS, RESOURCES, Resource
 from antrea_proxy.cli.tables import Item, Table
-from antrea_proxy.lab.places import DEFAULT_NAME
 
 DEFAULT_NAMESPACE: Final = "default"
 
@@ -52,7 +51,7 @@ def get(
     output: Annotated[Format | None, typer.Option("--output", "-o", help="More columns, or all there is.")] = None,
     socket: SocketOption = None,
     node: NodeOption = None,
-    lab: LabOption = DEFAULT_NAME,
+    lab: LabOption = None,
 ) -> None:
     """Show what a Node's agent holds: Services, endpoints, flows, groups, Nodes, Pods.
 
@@ -66,7 +65,8 @@ def get(
     query = _query(kind, name, namespace, all_namespaces=all_namespaces)
     with answered():
         api = agent_api(socket, node, lab)
-        found = api.get(f"/v1/{kind.path}", query)
+        changes = api.lines(f"/v1/{kind.path}", query | {"watch": "1"}) if watch else iter(())
+        found = _present(changes) if watch else api.get(f"/v1/{kind.path}", query)
         writer = _Writer(kind, output, namespaced=all_namespaces)
         if not found["items"] and name is not None:
             typer.echo(f"error: {_missing(kind, name, query.get('namespace'))}", err=True)
@@ -76,8 +76,8 @@ def get(
             typer.echo(f"No {kind.path} found{where}.", err=True)
             return
         writer.listed(found, single=name is not None and kind.named)
-        if watch:
-            _watch(api, kind, query, found["items"], writer)
+        for change in changes:
+            writer.changed(change)
 
 
 def _query(kind: Resource, name: str | None, namespace: str | None, *, all_namespaces: bool) -> dict[str, str]:
@@ -96,15 +96,9 @@ def _missing(kind: Resource, name: str, namespace: str | None) -> str:
     return f"no {kind.singular} {name!r}{where} is known to this Node's agent"
 
 
-def _watch(api: AgentApi, kind: Resource, query: dict[str, str], shown: Iterable[Item], writer: _Writer) -> None:
-    """Go on where the list ended: what the watch tells first is mostly what the list told."""
-    known = {json.dumps(item, sort_keys=True) for item in shown}
-    for change in api.lines(f"/v1/{kind.path}", query | {"watch": "1"}):
-        text = json.dumps(change["object"], sort_keys=True)
-        if change["type"] == "ADDED" and text in known:
-            known.discard(text)
-            continue
-        writer.changed(change)
+def _present(changes: Iterator[dict[str, Any]]) -> dict[str, list[Item]]:
+    """Take from a watch what is there at first: up to its bookmark."""
+    return {"items": [change["object"] for change in takewhile(lambda change: change["type"] != "BOOKMARK", changes)]}
 
 
 class _Writer:

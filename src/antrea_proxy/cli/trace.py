@@ -12,7 +12,6 @@ import typer
 from antrea_proxy.cli.agents import LabOption, NodeOption, SocketOption, answered, examples, possible_apis
 from antrea_proxy.cli.api_client import AgentApi, AgentRefusedError
 from antrea_proxy.cli.get import DEFAULT_NAMESPACE
-from antrea_proxy.lab.places import DEFAULT_NAME
 
 _TARGET: Final = re.compile(r"(?:\[([^\]]+)\]|([^\[\]:/]+)):([^:/]+)(?:/([A-Za-z]+))?")
 _SHOWN: Final = 10
@@ -78,7 +77,7 @@ def trace(
     choice: Annotated[int, typer.Option(min=1, max=0xFFFFFFFF, help="Stands for the hash of the connection.")] = 1,
     socket: SocketOption = None,
     node: NodeOption = None,
-    lab: LabOption = DEFAULT_NAME,
+    lab: LabOption = None,
 ) -> None:
     """Tell the way of a connection's first packet: Service, choice, endpoint, NAT, output, reply.
 

@@ -69,12 +69,13 @@ class Watcher:
         self._resource = resource
         self._selection = selection
         self._told: dict[Key, int] = {}
+        self._began = False
 
     def parts(self, status: AgentStatus) -> Iterator[bytes]:
         """Encode the changes since the last call as JSON lines: `{"type": "ADDED", "object": {...}}`.
 
-        The object of DELETED has those of its keys that tell it from others. A part may be empty. All of them must be
-        taken before the next call.
+        The object of DELETED has those of its keys that tell it from others. The first call ends with a BOOKMARK: all
+        that is there has been told. A part may be empty. All of them must be taken before the next call.
         """
         before, told, lines = self._told, dict[Key, int](), list[bytes]()
         gone: dict[Key, None] = dict.fromkeys(before)
@@ -92,7 +93,8 @@ class Watcher:
                 lines, began = [], perf_counter()
         names = [_camel(name) for name in self._resource.identity]
         lines += [_line("DELETED", _encoder.encode(dict(zip(names, key, strict=False)))) for key in gone]
-        self._told = told
+        lines += [] if self._began else [_line("BOOKMARK", b"{}")]
+        self._told, self._began = told, True
         yield b"".join(lines)
 
 

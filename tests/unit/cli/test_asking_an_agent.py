@@ -99,7 +99,13 @@ def test_a_name_that_is_not_there_is_an_error(api: RunningApi) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [("things",), ("services", "web", "-A"), ("services", "-o", "xml"), ("pods", "--socket", "/x", "--node", "n")],
+    [
+        ("things",),
+        ("services", "web", "-A"),
+        ("services", "-o", "xml"),
+        ("pods", "--socket", "/x", "--node", "n"),
+        ("pods", "--lab", "x"),
+    ],
 )
 def test_wrong_usage_is_exit_code_2(api: RunningApi, words: tuple[str, ...]) -> None:
     assert run(get.app, *words).exit_code == 2
@@ -138,8 +144,9 @@ def test_a_watch_goes_on_with_changes_alone(api: RunningApi) -> None:
         lines = [watching.stdout.readline().split()[0] for _ in range(8)]
         assert lines == ["NAME", "broken", "empty", "headless", "local", "self", "single", "web"]
         api.publish(world([item for item in SERVICES if item["metadata"]["name"] != "single"], SLICES).status())
-        assert watching.stdout.readline().split() == ["single", "deleted"]
+        told = watching.stdout.readline().split()
         watching.terminate()
+    assert told == ["single", "deleted"]
 
 
 def test_trace_tells_the_way_stage_by_stage(api: RunningApi) -> None:
@@ -197,6 +204,9 @@ def test_in_a_lab_the_pods_own_node_is_found(tmp_path: Path, monkeypatch: pytest
         running_api(places.node("node-2").cni_socket.parent, WORLD.status()),
     ):
         assert "opens TCP to 10.96.0.11:80" in run(trace.app, "client", "single:80").stdout
+        assert "opens TCP to 10.96.0.11:80" in run(trace.app, "client", "single:80", "--lab", "lab").stdout
+        missing = run(trace.app, "client", "single:80", "--lab", "other")
+        assert (missing.exit_code, "it is not up" in missing.stderr) == (1, True)
 
 
 @pytest.mark.parametrize(

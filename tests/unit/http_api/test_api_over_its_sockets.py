@@ -220,14 +220,14 @@ class _Watch:
 
 def test_a_watch_tells_what_is_there_and_then_every_change(api: RunningApi) -> None:
     watch = _Watch(api, "/v1/services", namespace="default")
-    first = watch.wait_for(7)
-    assert {change["type"] for change in first} == {"ADDED"}
+    first = watch.wait_for(8)
+    assert [change["type"] for change in first] == ["ADDED"] * 7 + ["BOOKMARK"]
     without_single = world([item for item in SERVICES if item["metadata"]["name"] != "single"], SLICES)
     api.publish(without_single.status())
-    (deleted,) = watch.wait_for(8)[7:]
+    (deleted,) = watch.wait_for(9)[8:]
     assert deleted == {"type": "DELETED", "object": {"namespace": "default", "name": "single"}}
     api.publish(world(SERVICES, [item for item in SLICES if not item["metadata"]["name"].startswith("self")]).status())
-    later = watch.wait_for(10)[8:]
+    later = watch.wait_for(11)[9:]
     assert {(change["type"], change["object"]["name"]) for change in later} == {
         ("ADDED", "single"),
         ("MODIFIED", "self"),
@@ -236,14 +236,14 @@ def test_a_watch_tells_what_is_there_and_then_every_change(api: RunningApi) -> N
 
 def test_a_status_without_a_change_tells_a_watch_nothing(api: RunningApi) -> None:
     watch = _Watch(api, "/v1/pods")
-    watch.wait_for(2)
+    watch.wait_for(3)
     api.publish(WORLD.status(problem="something else"))
     time.sleep(0.3)
-    assert len(watch.changes) == 2
+    assert len(watch.changes) == 3
 
 
 def test_a_watch_ends_when_the_agent_does(tmp_path: Path) -> None:
     with running_api(tmp_path, WORLD.status()) as running:
         watch = _Watch(running, "/v1/nodes")
-        watch.wait_for(2)
-    assert isinstance(watch.wait_for(3)[2], Exception)
+        watch.wait_for(3)
+    assert isinstance(watch.wait_for(4)[3], Exception)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -10,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from antrea_proxy.agent.status import AgentStatus, Phase, SwitchReport
 from antrea_proxy.http_api.installed import Counts, InstalledCounts
-from antrea_proxy.http_api.metrics import exposition
+from antrea_proxy.http_api.metrics import StatusCollector, exposition
 from worlds import WORLD, endpoint_slice, service, world
 
 
@@ -75,3 +76,11 @@ def test_the_switch_and_the_phase_are_told() -> None:
     assert found["antrea_proxy_phase", ("retrying",)] == 1
     assert found["antrea_proxy_phase", ("running",)] == 0
     assert found["antrea_agent_local_pod_count", ()] == 2
+
+
+def test_every_metric_is_documented_with_its_meaning() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "metrics.md").read_text()
+    for family in StatusCollector(WORLD.status).collect():
+        suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
+        assert f"| `{family.name}{suffix}` | {family.type} |" in page, family.name
+        assert family.documentation in page, family.name
