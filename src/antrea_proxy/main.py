@@ -63,6 +63,9 @@ _log = structlog.get_logger(__name__)
 STARTING_ERRORS: Final = (AgentError, AccessError, OvsdbError, HostError, SocketTakenError, ApiServerError)
 """What `run_agent` and `clean_up` raise."""
 
+FIRST_CONNECT_S: Final = 1.0
+"""How long a database that is there takes to connect to, at most."""
+
 TRANSPORT_ANNOTATION: Final = "node.antrea.io/transport-addresses"
 
 
@@ -346,10 +349,9 @@ async def run_agent(options: AgentOptions) -> None:
             client = await stack.enter_async_context(ApiClient(access, server_override=override))
         database = Database(_database_socket(options.settings))
         stack.push_async_callback(database.close)
-        try:
-            await database.connect()
-        except OvsdbUnavailable as error:
-            _log.warning("the switch is not there yet", error=str(error))
+        with contextlib.suppress(TimeoutError, OvsdbUnavailable):
+            async with asyncio.timeout(FIRST_CONNECT_S):  # what is not there by then, `_prepared` waits for
+                await database.connect()
         agent = await _prepared(options, database, client)
         await agent.run()
 
