@@ -337,9 +337,8 @@ async def run_agent(options: AgentOptions) -> None:
     """Run the agent of one Node until it is cancelled.
 
     Raises ForeignBridge for a bridge that is somebody else's, AccessError for a kubeconfig that cannot be used,
-    AnotherAgent where one runs already.
+    AnotherAgent where one runs already, RunDirectoryUnusable.
     """
-    options.run_dir.mkdir(parents=True, exist_ok=True)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(sole_agent(options.run_dir))
         client = None
@@ -362,7 +361,6 @@ async def clean_up(settings: Settings) -> None:
     Raises OvsdbError, HostError, ForeignBridge, or AnotherAgent while the agent runs.
     """
     run_dir = Path(settings.cni_socket).parent
-    run_dir.mkdir(parents=True, exist_ok=True)
     with sole_agent(run_dir):
         async with Database(_database_socket(settings)) as database:
             netlink = Netlink()

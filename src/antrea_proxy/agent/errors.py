@@ -38,3 +38,7 @@ class PortNumberTaken(AgentError):  # noqa: N818 - a state of affairs, as its ha
 
 class AnotherAgent(AgentError):  # noqa: N818 - a state of affairs, as its handlers read it
     """An agent runs on this Node already."""
+
+
+class RunDirectoryUnusable(AgentError):  # noqa: N818 - a state of affairs, as its handlers read it
+    """The agent's run directory cannot be made or written to."""

@@ -7,9 +7,9 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
-from antrea_proxy.agent.errors import AnotherAgent
+from antrea_proxy.agent.errors import AnotherAgent, RunDirectoryUnusable
 
 LOCK_NAME: Final = "agent.lock"
 
@@ -18,10 +18,10 @@ LOCK_NAME: Final = "agent.lock"
 def sole_agent(run_dir: Path) -> Iterator[None]:
     """Hold the lock of this directory.
 
-    Raises AnotherAgent, which names its process, while another process holds it.
+    Raises AnotherAgent, which names its process, while another process holds it, and RunDirectoryUnusable.
     """
     path = run_dir / LOCK_NAME
-    with path.open("a+") as file:
+    with _opened(path) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -35,3 +35,13 @@ def sole_agent(run_dir: Path) -> Iterator[None]:
         file.write(f"{os.getpid()}\n")
         file.flush()
         yield
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a+")
+    except OSError as error:
+        raise RunDirectoryUnusable(
+            f"{path}: {error.strerror}; the agent's files go where cniSocket is, which must be writable"
+        ) from error

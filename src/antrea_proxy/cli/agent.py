@@ -33,7 +33,7 @@ def agent(
         typer.Option(help="How to reach the API server; by default the Pod's ServiceAccount.", dir_okay=False),
     ] = None,
     manifests: Annotated[
-        Path | None, typer.Option(help="A directory of YAML instead of an API server.", file_okay=False)
+        Path | None, typer.Option(help="A directory of YAML instead of an API server.", exists=True, file_okay=False)
     ] = None,
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Remove flows and groups of others from the bridge.")
@@ -48,16 +48,18 @@ def agent(
 
     configure_logs(log_level)
     if kubeconfig is not None and manifests is not None:
-        fail("--kubeconfig and --manifests exclude each other", code=2)
+        fail("--kubeconfig and --manifests exclude each other: give one of them", code=2)
 
     from antrea_proxy import settings as settings_room
 
     try:
-        settings = settings_room.parse(config.read_text())
+        settings = settings_room.parse(config.read_text("utf-8"))
     except settings_room.SettingsError as error:
         fail(f"{config}: {error}")
     except OSError as error:
         fail(f"{config}: {error.strerror}")
+    except UnicodeDecodeError as error:
+        fail(f"{config}: byte {error.start} is no UTF-8 text; write the file as UTF-8")
     if missing := settings_room.not_built(settings):
         fail(f"{config}: " + "; ".join(map(str, missing)))
 
