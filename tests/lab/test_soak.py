@@ -1,0 +1,71 @@
+"""One switch and very many connections: it goes on, remembers no more than it must, and loses none."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from lab_cluster import Cluster, Place
+from lab_stage import Stage, appctl
+from lab_traffic import Tally, each
+
+IN_A_ROUND = 10_000
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("count", [20_000, pytest.param(100_000, marks=pytest.mark.full)])
+def test_a_switch_outlives_connections_half_direct_and_half_through_a_service(
+    cluster: Cluster, stage: Stage, count: int
+) -> None:
+    """One client and one server, so that ports are used again and again, by both kinds of connection.
+
+    Open vSwitch 3.1.0 aborts (`conntrack.c: conn_type == CT_CONN_TYPE_DEFAULT`) when a translation that changes nothing
+    meets an expired connection; no flow of ours writes such a one.
+    """
+    namespace = stage.namespace
+    for name in ("soaked", "soaking"):
+        if name not in cluster.kubectl("get", "pods", "-n", namespace):
+            cluster.run_pod(namespace, name, node="node-1")
+        _forget_closed_connections(stage.pod(name))
+    service, *_ = stage.service("soaked", app="soaked", endpoints=1)
+    direct, *_ = stage.addresses_of("soaked")
+    pid = _switch_pid(cluster)
+    joined = [Tally(), Tally()]
+    for _ in range(count // IN_A_ROUND):
+        both = each(stage.pod("soaking"), "tcp", [(direct, 8080), (service, 80)], count=IN_A_ROUND, at_once=16)
+        for total, tally in zip(joined, both, strict=True):
+            total.answers += tally.answers
+            total.failed += tally.failed
+    assert _switch_pid(cluster) == pid, "vswitchd died"
+    assert sum(tally.count for tally in joined) == count
+    for tally in joined:
+        assert set(tally.answers) == {"soaked"}
+        assert tally.failed.total() < tally.count / 1000, tally.failed
+    # 28,232 source ports to choose from, and two destinations: a third entry for one pair would be a leak.
+    assert _tracked(cluster) < 2 * 28_232 + 2000
+    assert _megaflows(cluster) < 1000
+
+
+def _forget_closed_connections(pod: Place) -> None:
+    """Let the Pods' own kernels not be what runs out of ports."""
+
+    def write() -> None:
+        for key, value in {"tcp_max_tw_buckets": "0", "tcp_tw_reuse": "1"}.items():
+            Path("/proc/sys/net/ipv4", key).write_text(value)
+
+    pod.run(write)
+
+
+def _switch_pid(cluster: Cluster) -> str:
+    return (cluster.places.node("node-1").ovs / "ovs-vswitchd.pid").read_text().strip()
+
+
+def _tracked(cluster: Cluster) -> int:
+    found = re.search(r"Total: (\d+)", appctl(cluster, "node-1", "dpctl/ct-stats-show"))
+    assert found
+    return int(found[1])
+
+
+def _megaflows(cluster: Cluster) -> int:
+    return len(appctl(cluster, "node-1", "dpctl/dump-flows").splitlines())
