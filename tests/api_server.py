@@ -75,6 +75,7 @@ def running_api(
         if holder:
             holder[0].loop.call_soon_threadsafe(holder[0].ended.set)
         thread.join(timeout=20)
+        assert not thread.is_alive(), "the API did not end"
 
 
 def free_port() -> int:

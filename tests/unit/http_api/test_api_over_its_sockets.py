@@ -18,6 +18,7 @@ import pytest
 
 from antrea_proxy.agent.status import Phase
 from antrea_proxy.cli.api_client import AgentApi, AgentRefusedError
+from antrea_proxy.http_api import server
 from antrea_proxy.http_api.board import StatusBoard
 from antrea_proxy.http_api.routes import ApiSources
 from antrea_proxy.http_api.server import ApiServerError, serving
@@ -242,7 +243,9 @@ def test_a_status_without_a_change_tells_a_watch_nothing(api: RunningApi) -> Non
     assert len(watch.changes) == 3
 
 
-def test_a_watch_ends_when_the_agent_does(tmp_path: Path) -> None:
+def test_no_watch_keeps_an_agent_from_ending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it would wait for an answer that is under way."""
+    monkeypatch.setattr(server, "SHUTDOWN_SECONDS", 60.0)
     with running_api(tmp_path, WORLD.status()) as running:
         watch = _Watch(running, "/v1/nodes")
         watch.wait_for(3)

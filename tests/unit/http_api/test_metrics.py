@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from antrea_proxy.agent.status import AgentStatus, Phase, SwitchReport
 from antrea_proxy.http_api.installed import Counts, InstalledCounts
 from antrea_proxy.http_api.metrics import StatusCollector, exposition
-from worlds import WORLD, endpoint_slice, service, world
+from worlds import SERVICES, SLICES, WORLD, endpoint_slice, service, world
 
 
 def samples(status: AgentStatus) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -57,6 +57,8 @@ def test_a_service_that_changed_is_counted_anew_and_one_that_went_no_more() -> N
     assert counts.count(WORLD.units)[4] == Counts(6, 8)
     fewer = {owner: unit for owner, unit in WORLD.units.items() if owner.name != "default/single"}
     assert counts.count(fewer)[4] == Counts(5, 7)
+    scaled = world(SERVICES, [item for item in SLICES if item["metadata"]["name"] != "web-ipv4"])
+    assert counts.count(scaled.units)[4] == Counts(6, 2), "web is refused now"
     assert counts.count(WORLD.units)[4] == Counts(6, 8)
 
 
