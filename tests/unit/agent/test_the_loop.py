@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from antrea_proxy.kubernetes.names import NamespacedName
 from antrea_proxy.pipeline.pod_flows import pod_owner
 from antrea_proxy.pipeline.service_flows import service_owner
 from antrea_proxy.pipeline.units import Owner, OwnerKind
+from antrea_proxy.pipeline.tables import Table
 from model_switch_async import Fault
 from worlds import WEB_1, WEB_2, endpoint_slice, network, pod, service
 
@@ -160,6 +162,30 @@ def test_a_change_that_is_refused_leaves_the_service_as_it_was(reconnect: bool) 
             loop.switch.refuses = lambda _: False
             await loop.until(lambda: not loop.last().problem)
             assert not {group.group_id for group in owned.groups} & loop.switch.model.groups.keys()
+
+    asyncio.run(run())
+
+
+def test_a_slot_table_whose_new_flow_is_refused_keeps_all_slots_that_the_old_flow_leads_to() -> None:
+    def many(count: int) -> Any:  # noqa: ANN401 - JSON
+        return endpoint_slice("a", *((f"10.10.2.{number}", f"a-{number}", "node-2") for number in range(1, count + 1)))
+
+    def slots(loop: Loop) -> int:
+        return sum(flow.table == Table.SERVICE_SLOT.id for flow in loop.switch.model.flows.values())
+
+    async def run() -> None:
+        loop = Loop()
+        loop.list([A], [many(100)])
+        async with loop.running():
+            assert slots(loop) == 1024
+            loop.switch.refuses = refuse_address("10.96.0.1")
+            loop.put(None, many(60))
+            await loop.settled()
+            assert loop.last().problem
+            assert slots(loop) == 1024
+            loop.switch.refuses = lambda _: False
+            await loop.until(lambda: not loop.last().problem)
+            assert slots(loop) == 512
 
     asyncio.run(run())
 
