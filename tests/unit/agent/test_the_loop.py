@@ -15,8 +15,9 @@ from antrea_proxy.agent.switch import SwitchContents
 from antrea_proxy.kubernetes.names import NamespacedName
 from antrea_proxy.pipeline.pod_flows import pod_owner
 from antrea_proxy.pipeline.service_flows import service_owner
-from antrea_proxy.pipeline.units import Owner, OwnerKind
+from antrea_proxy.pipeline.service_templates import SLOT_PRIORITY
 from antrea_proxy.pipeline.tables import Table
+from antrea_proxy.pipeline.units import Owner, OwnerKind
 from model_switch_async import Fault
 from worlds import WEB_1, WEB_2, endpoint_slice, network, pod, service
 
@@ -171,7 +172,8 @@ def test_a_slot_table_whose_new_flow_is_refused_keeps_all_slots_that_the_old_flo
         return endpoint_slice("a", *((f"10.10.2.{number}", f"a-{number}", "node-2") for number in range(1, count + 1)))
 
     def slots(loop: Loop) -> int:
-        return sum(flow.table == Table.SERVICE_SLOT.id for flow in loop.switch.model.flows.values())
+        found = [flow for flow in loop.switch.model.flows.values() if flow.table == Table.SERVICE_SLOT.id]
+        return sum(flow.priority == SLOT_PRIORITY for flow in found)
 
     async def run() -> None:
         loop = Loop()
