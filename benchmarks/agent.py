@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+
 from benchmarks.sandbox import BenchmarkError, child
 from benchmarks.workload import NODE_NAME
 
@@ -61,23 +62,24 @@ class Agent:
                 log.flush()
         if not self.first_synchronisation.done():
             self.first_synchronisation.set_exception(BenchmarkError(f"the agent ended early: {self.log.read_text()}"))
+            self.first_synchronisation.exception()  # marks it as seen: nobody may be waiting any more
 
 
 @contextlib.asynccontextmanager
 async def running_agent(directory: Path, *, ovs_run_dir: Path, kubeconfig: Path) -> AsyncIterator[Agent]:
     """Run the agent while the block runs, with its files in a new directory."""
     config = _configured(directory, ovs_run_dir)
-    async with child(
-        str(Path(sys.executable).with_name("antrea-proxy")), "agent", "--config", str(config),
-        "--node-name", NODE_NAME, "--kubeconfig", str(kubeconfig), stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
-        agent = Agent(process=process, run_dir=directory, log=directory / "agent.log")
-        reading = asyncio.create_task(agent.read_log(), name="the agent's log")
-        try:
+    reading: asyncio.Task[None] | None = None
+    try:
+        async with child(
+            str(Path(sys.executable).with_name("antrea-proxy")), "agent", "--config", str(config),
+            "--node-name", NODE_NAME, "--kubeconfig", str(kubeconfig), stderr=subprocess.PIPE,
+        ) as process:  # fmt: skip
+            agent = Agent(process=process, run_dir=directory, log=directory / "agent.log")
+            reading = asyncio.create_task(agent.read_log(), name="the agent's log")
             yield agent
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
+    finally:
+        if reading is not None:
             await reading
 
 

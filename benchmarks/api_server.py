@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 from aiohttp import web
@@ -21,6 +21,7 @@ class StaticApiServer:
     """Lists by path, and watches that say what `publish` is given. Times are Unix times in seconds."""
 
     def __init__(self, lists: Mapping[str, bytes]) -> None:
+        self.at_first_request: Callable[[], None] = lambda: None
         self._lists = lists
         self._watches: dict[str, web.StreamResponse] = {}
         self.first_request_at = 0.0
@@ -33,7 +34,9 @@ class StaticApiServer:
             raise web.HTTPNotFound
         if "watch" in request.query:
             return await self._watch(request)
-        self.first_request_at = self.first_request_at or time.time()
+        if not self.first_request_at:
+            self.at_first_request()
+            self.first_request_at = time.time()
         return web.Response(body=body, content_type="application/json")
 
     async def publish(self, path: str, line: bytes) -> float:

@@ -6,9 +6,11 @@ A real agent, a real switch, and the switch alone taking the same bytes as the f
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import tempfile
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -16,6 +18,8 @@ from typing import Annotated, Any, Final
 
 import msgspec
 import typer
+
+from antrea_proxy.kubernetes.kinds import ENDPOINT_SLICES
 from benchmarks import stages
 from benchmarks.agent import Agent, running_agent
 from benchmarks.api_server import StaticApiServer, running_api_server
@@ -29,11 +33,9 @@ from benchmarks.openflow_bytes import (
     tapped,
 )
 from benchmarks.report import Report, Sample, megabytes, seconds
-from benchmarks.sandbox import BenchmarkError, child, fresh_network, memory
+from benchmarks.sandbox import BenchmarkError, child, fresh_network, memory, processor_seconds
 from benchmarks.switch import Switch, running_switch
 from benchmarks.workload import Workload, watch_line
-
-from antrea_proxy.kubernetes.kinds import ENDPOINT_SLICES
 
 PAUSE: Final = 0.03
 """Seconds from one change to the next: the agent is at rest before it, and is not asked anything while it works."""
@@ -51,6 +53,8 @@ class Measured:
     agent: list[float] = field(default_factory=list)
     from_start: list[float] = field(default_factory=list)
     commits: list[float] = field(default_factory=list)
+    floor_processor: list[float] = field(default_factory=list)
+    agent_processor: list[float] = field(default_factory=list)
     agent_peak: list[int] = field(default_factory=list)
     agent_now: list[int] = field(default_factory=list)
     switch_memory: list[int] = field(default_factory=list)
@@ -94,9 +98,13 @@ class ColdStart:
         for replay, taken in ((replay_in_step, self.measured.in_step), (replay_at_once, self.measured.at_once)):
             async with running_switch(self._next() / "ovs") as switch:
                 switch.add_bridge()
+                busy = processor_seconds(switch.daemon.pid)
                 taken.append(await asyncio.to_thread(replay, switch, recorded))
+                self.measured.floor_processor.append(processor_seconds(switch.daemon.pid) - busy)
                 if replay is replay_in_step and single:
-                    self.measured.change_floor += replay_single_bundles(switch, [single] * changes)
+                    self.measured.change_floor += await asyncio.to_thread(
+                        replay_single_bundles, switch, [single] * changes, pause=PAUSE
+                    )
 
     async def agent(self, *, changes: int) -> None:
         """Run the agent from nothing to a synchronised switch; then change one Service after the other."""
@@ -110,7 +118,10 @@ class ColdStart:
             async with running_agent(
                 place / "agent", ovs_run_dir=place / "ovs", kubeconfig=place / "kubeconfig"
             ) as agent:
+                busy: list[float] = []
+                server.at_first_request = lambda: busy.append(processor_seconds(agent.process.pid))
                 told = await agent.synchronised()
+                measured.agent_processor.append(processor_seconds(agent.process.pid) - busy[0])
                 report = (await agent.status())["switch"]
                 done = report["lastCommitAt"]
                 if not told - 1.0 < done <= told:
@@ -216,6 +227,8 @@ def show(workload: Workload, recorded: Recording, measured: Measured, report: Re
             ("agent: first byte of the lists to the last commit", agent),
             ("of it, from its first bundle to the last commit", Sample(values=measured.commits)),
             ("agent: from its process's start", Sample(values=measured.from_start)),
+            ("processor time of the switch alone", Sample(values=measured.floor_processor)),
+            ("processor time of the agent, from the first byte", Sample(values=measured.agent_processor)),
         )
     ]
     size = f"{workload.services} Services x {workload.endpoints} endpoints"
@@ -231,11 +244,17 @@ def show(workload: Workload, recorded: Recording, measured: Measured, report: Re
     }
     whole = Sample(values=[sum(run["seconds"].values()) for run in measured.stages])
     collecting = Sample(values=[run["collectingSeconds"] for run in measured.stages])
+
+    def busy(name: str) -> str:
+        """The processor's time for a stage, where it was measured."""
+        values = [run["processorSeconds"].get(name) for run in measured.stages]
+        return "" if None in values else seconds(median(values))
+
     report.table(
         "Its stages, one after the other in a process of their own",
-        ("", "median", "/ floor", "of all"),
+        ("", "median", "processor", "/ floor", "of all"),
         [
-            (name, seconds(sample.median), ratio(sample), f"{sample.median / whole.median:.0%}")
+            (name, seconds(sample.median), busy(name), ratio(sample), f"{sample.median / whole.median:.0%}")
             for name, sample in (
                 *by_stage.items(), ("all stages", whole), ("in them: garbage collection", collecting),
             )
@@ -262,7 +281,10 @@ def show(workload: Workload, recorded: Recording, measured: Measured, report: Re
         "agentSeconds": agent.summary(),
         "agentFromStartSeconds": Sample(values=measured.from_start).summary(),
         "agentToFloor": agent.median / floor.median,
+        "floorProcessorSeconds": measured.floor_processor,
+        "agentProcessorSeconds": measured.agent_processor,
         "stageSeconds": {name: sample.summary() for name, sample in by_stage.items()},
+        "stageProcessorSeconds": [run["processorSeconds"] for run in measured.stages],
         "collectingSeconds": collecting.summary(),
         "agentPeakBytes": measured.agent_peak,
         "agentBytes": measured.agent_now,
@@ -298,11 +320,22 @@ def main(
     report = Report()
     try:
         workload = Workload(services=services, endpoints=endpoints)
-        asyncio.run(benchmark(workload, runs=runs, changes=changes, report=report))
+        asyncio.run(_until_terminated(benchmark(workload, runs=runs, changes=changes, report=report)))
     except BenchmarkError as error:
         report.console.print(f"cold_start: {error}", style="red", markup=False)
         raise typer.Exit(1) from error
+    except asyncio.CancelledError as error:
+        report.console.print("cold_start: interrupted; nothing is left behind", style="red")
+        raise typer.Exit(130) from error
     report.write(output)
+
+
+async def _until_terminated(work: Coroutine[Any, Any, None]) -> None:
+    """Run until the work ends, or take it down in good order when asked to (Ctrl-C, SIGTERM)."""
+    task = asyncio.ensure_future(work)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    await task
 
 
 if __name__ == "__main__":

@@ -128,14 +128,15 @@ def replay_at_once(switch: Switch, recorded: Recording) -> float:
         return time.perf_counter() - started
 
 
-def replay_single_bundles(switch: Switch, bundles: list[bytes]) -> list[float]:
-    """Send bundles one at a time on a new connection; return the seconds that each took until its commit."""
+def replay_single_bundles(switch: Switch, bundles: list[bytes], *, pause: float) -> list[float]:
+    """Send bundles one at a time, `pause` seconds apart; return the seconds that each took until its commit."""
     taken: list[float] = []
     with _connected(switch) as connection:
         answers = _Answers(connection)
         connection.sendall(bytes((6, 0, 0, 8, 0, 0, 0, 0)))  # hello, OpenFlow 1.5
         for data in bundles:
             chunks = list(_chunks(data))
+            time.sleep(pause)
             started = time.perf_counter()
             for chunk, xid in chunks:
                 connection.sendall(chunk)

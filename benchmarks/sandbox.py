@@ -85,6 +85,12 @@ def memory(pid: int) -> dict[str, int]:
     return {name: int(fields[name].split()[0]) * 1024 for name in ("VmHWM", "VmRSS")}
 
 
+def processor_seconds(pid: int) -> float:
+    """Return how long a process has kept processors busy, in its own code and in the kernel; steps of some 10 ms."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 async def until_exists(path: Path, process: Process) -> None:
     """Wait for a file that a child makes. Raises BenchmarkError if the child ends before, or takes too long."""
     deadline = asyncio.get_running_loop().time() + PATIENCE
