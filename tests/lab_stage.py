@@ -7,10 +7,8 @@ import http.client
 import json
 import socket
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from lab_cluster import PATIENCE, PROGRAM, Cluster, JsonObject, Place, pod_object, service_object, wait_until
 
@@ -68,12 +66,17 @@ class Stage:
 
 
 def ask_agent(cluster: Cluster, node: str, path: str) -> JsonObject:
-    """GET a path of a Node's agent, on its Unix socket."""
+    """GET a path of a Node's agent, on its Unix socket. Raises OSError."""
+    return ask_socket(cluster.places.node(node).cni_socket.with_name("api.sock"), path)
+
+
+def ask_socket(api: Path, path: str) -> JsonObject:
+    """GET a path over a Unix socket. Raises OSError."""
     connection = http.client.HTTPConnection("agent", timeout=5 * PATIENCE)
     with contextlib.closing(connection):
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.settimeout(5 * PATIENCE)
-        connection.sock.connect(str(cluster.places.node(node).cni_socket.with_name("api.sock")))
+        connection.sock.connect(str(api))
         connection.request("GET", path)
         found: JsonObject = json.loads(connection.getresponse().read())
     return found
@@ -130,13 +133,6 @@ def _answers(place: Place, port: int) -> bool:
         return bool(place.get("127.0.0.1", port))
     except OSError:
         return False
-
-
-def seconds_of(action: Any) -> float:  # noqa: ANN401 - whatever it gives is not looked at
-    """Tell how long a call takes, in seconds."""
-    began = time.monotonic()
-    action()
-    return time.monotonic() - began
 
 
 def ofctl(cluster: Cluster, node: str, command: str, *arguments: str) -> str:

@@ -62,9 +62,7 @@ def many(place: Place, protocol: str, *targets: Target, count: int, at_once: int
     return joined
 
 
-def each(
-    place: Place, protocol: str, targets: Sequence[Target], *, count: int, at_once: int = 32
-) -> Sequence[Tally]:
+def each(place: Place, protocol: str, targets: Sequence[Target], *, count: int, at_once: int = 32) -> Sequence[Tally]:
     """Open `count` connections from a place, to the targets in turn; gives one tally for each target."""
     return place.run(lambda: _generate(protocol, targets, count=count, at_once=at_once))
 
@@ -75,7 +73,9 @@ class Load:
     def __init__(self, place: Place, work: Callable[[Callable[[], bool]], object]) -> None:
         self._ours, theirs = _FORK.Pipe()
         self._result: object = None
-        self._process = _FORK.Process(target=_be_client, args=(place, work, theirs), daemon=True)
+        self._process: multiprocessing.process.BaseProcess | None = _FORK.Process(
+            target=_be_client, args=(place, work, theirs), daemon=True
+        )
         self._process.start()
         theirs.close()
 
@@ -277,7 +277,7 @@ class _Live:
     began: float
 
 
-def _generate(
+def _generate(  # noqa: C901 - one loop that starts, steps and gives up; split, its state would have to be carried
     protocol: str,
     targets: Sequence[Target],
     *,

@@ -8,11 +8,12 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from lab_cluster import PATIENCE, Cluster, Place, wait_until
+
+from lab_cluster import PATIENCE, Cluster, JsonObject, Place, wait_until
 from lab_stage import BOTH_PROTOCOLS, DUAL, Stage, await_service
 from lab_traffic import TalkingLoad, converse, many, steady, talking
 
-DRAINS = {
+DRAINS: JsonObject = {
     "containers": [{"name": "server", "image": "pod-server", "args": ["--drain", "3"]}],
     "terminationGracePeriodSeconds": 30,
 }
@@ -42,17 +43,13 @@ def test_no_new_connection_fails_while_a_deployment_goes_from_six_pods_to_two_an
     before = set(cluster.pods_of(namespace, "web"))
     with contextlib.ExitStack() as stack:
         loads = {
-            (node, protocol, address): stack.enter_context(
-                steady(client, protocol, (address, 80), rate=100 / PATIENCE)
-            )
+            (node, protocol, address): stack.enter_context(steady(client, protocol, (address, 80), rate=100 / PATIENCE))
             for node, client in stage.clients.items()
             for protocol, address in (("tcp", web[0]), ("tcp", web[1]))
         }
         time.sleep(0.5)
         _scale(cluster, namespace, "web", 2)
-        wait_until(
-            lambda: len(cluster.get("pods", "-n", namespace, "-l", "app=web")["items"]) == 2, "four Pods gone"
-        )
+        wait_until(lambda: len(cluster.get("pods", "-n", namespace, "-l", "app=web")["items"]) == 2, "four Pods gone")
         time.sleep(0.5)
         _scale(cluster, namespace, "web", 6)
         time.sleep(1)

@@ -1,10 +1,11 @@
-"""What holds in the shared lab (Geneve, both families) holds with other ways between the Nodes, and one family alone."""
+"""What holds in the shared lab (Geneve, dual stack) holds with other ways between the Nodes, and one family alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+
 from lab_cluster import running_cluster
 from lab_stage import BOTH_PROTOCOLS, Stage
 from lab_traffic import even, many
@@ -21,7 +22,7 @@ def _version(address: str) -> int:
     return 6 if ":" in address else 4
 
 
-@pytest.fixture(scope="module", params=MODES.values(), ids=MODES)
+@pytest.fixture(scope="module", params=list(MODES.values()), ids=list(MODES))
 def other(request: pytest.FixtureRequest) -> Iterator[Stage]:
     """A lab of two Nodes in each mode, with a client and a server on each."""
     with running_cluster("--nodes", "2", *request.param) as cluster:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from lab_cluster import Cluster, pod_object
 from lab_stage import BOTH_PROTOCOLS, DUAL, Stage, await_service, serving_outside, slice_object
 from lab_traffic import many

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from lab_cluster import Cluster
 from lab_stage import Stage, serving_outside
 

@@ -6,6 +6,7 @@ import socket
 import time
 
 import pytest
+
 from lab_cluster import PATIENCE, Cluster, Place, service_object, wait_until
 from lab_stage import Stage, ask_agent, ask_service, await_service, slice_object
 from lab_traffic import converse
@@ -133,7 +134,9 @@ def test_sctp_on_a_switch_that_cannot_track_it_is_explained_and_its_neighbour_po
 def test_an_endpoint_slice_that_makes_no_sense_harms_no_other(stage: Stage) -> None:
     cluster, namespace = stage.cluster, stage.namespace
     good = stage.addresses_of("server-1")[0]
-    address, *_ = stage.service("odd", selector=None, ports=[{"name": "http", "port": 80}], ipFamilyPolicy="SingleStack")
+    address, *_ = stage.service(
+        "odd", selector=None, ports=[{"name": "http", "port": 80}], ipFamilyPolicy="SingleStack"
+    )
     cluster.apply(
         slice_object(namespace, "odd", "odd-good", addresses=[good], ports=[{"name": "http", "port": 8080}]),
         slice_object(namespace, "odd", "odd-loop", addresses=["10.10.1.250"], ports=[{"name": "other", "port": 8080}]),

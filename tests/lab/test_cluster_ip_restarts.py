@@ -9,6 +9,7 @@ import signal
 import time
 
 import pytest
+
 from lab_cluster import PATIENCE, Cluster, Place, wait_until
 from lab_stage import Stage, appctl, ask_agent
 from lab_traffic import steady, talking

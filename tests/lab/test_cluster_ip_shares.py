@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from lab_cluster import Cluster, JsonObject
 from lab_stage import BOTH_PROTOCOLS, DUAL, Stage, await_service, slice_object
 from lab_traffic import Tally, even, many

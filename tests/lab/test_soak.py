@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from lab_cluster import Cluster, Place
 from lab_stage import Stage, appctl
 from lab_traffic import Tally, each
