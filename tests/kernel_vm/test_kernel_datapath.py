@@ -7,6 +7,8 @@ import pytest
 
 from kernel_vm import machine
 
+LAST_LINES = 12
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test here for each lab test that the machine runs."""
@@ -30,7 +32,9 @@ def kernel_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 @pytest.mark.timeout(5400)
 def test_a_lab_test_passes_on_the_kernel_datapath(lab_test: str, kernel_run: machine.Run) -> None:
     """What a user sees on the userspace datapath, he sees on the kernel's."""
-    assert lab_test in kernel_run.outcomes, (
-        f"did not run; the machine ended with {kernel_run.status}:\n{kernel_run.output[-4000:]}"
-    )
-    assert not kernel_run.outcomes[lab_test].why, kernel_run.outcomes[lab_test].why
+    outcome = kernel_run.outcomes.get(lab_test)
+    if outcome is None:
+        last = "".join(kernel_run.output.splitlines(keepends=True)[-LAST_LINES:])
+        pytest.fail(f"did not run: the machine ended with {kernel_run.status}; its last words:\n{last}", pytrace=False)
+    if outcome.why:
+        pytest.fail(outcome.why, pytrace=False)
