@@ -34,7 +34,6 @@ def test_pods_of_every_node_reach_the_pods_of_every_node_over_both_families(
             assert set(tally.answers) == set(stage.servers), f"from {node} to {address}"
 
 
-@pytest.mark.kernel
 def test_the_server_sees_the_address_of_the_client_pod(stage: Stage, everywhere: list[str]) -> None:
     for node, client in stage.clients.items():
         own = stage.addresses_of(client.name)

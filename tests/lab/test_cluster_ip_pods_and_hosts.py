@@ -25,7 +25,6 @@ def test_pods_reach_pods_and_keep_their_addresses(stage: Stage) -> None:
                 assert _host(client.ask_udp(address, 8080, "clientip")) == source
 
 
-@pytest.mark.kernel
 def test_nodes_reach_pods_and_pods_reach_nodes(stage: Stage) -> None:
     cluster = stage.cluster
     container = {"name": "c", "image": "pod-server", "args": ["--port", "18090", "--hostname", "the-node"]}

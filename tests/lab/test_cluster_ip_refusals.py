@@ -46,7 +46,6 @@ def test_a_port_that_the_service_does_not_have_is_refused_at_once(stage: Stage, 
             assert _ask(client, protocol, address, 80) in stage.servers
 
 
-@pytest.mark.kernel
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])
 def test_a_refused_client_is_served_from_the_same_port_as_soon_as_an_endpoint_comes(
     stage: Stage, protocol: str
