@@ -78,7 +78,15 @@ def _ipv6(owner: Owner, pod: PodInterface, address: IPv6Address) -> Iterator[Flo
 def neighbour_discovery(owner: Owner, output: Output, mac: int, addresses: tuple[int, ...]) -> Iterator[FlowEntry]:
     """Solicitations for these addresses, and advertisements and probes sent to this MAC address, go to `output`."""
     for address in addresses:
-        asked_for = Match(IPV6, ICMPV6, (fields.ICMPV6_TYPE, NEIGHBOUR_SOLICITATION), (fields.ND_TARGET, address))
+        # Open vSwitch 3.1 tells the kernel datapath the target only where type and code are matched whole
+        # (odp_flow_key_from_mask); without the code, the first solicitation's way would be that of all from its port.
+        asked_for = Match(
+            IPV6,
+            ICMPV6,
+            (fields.ICMPV6_TYPE, NEIGHBOUR_SOLICITATION),
+            (fields.ICMPV6_CODE, 0),
+            (fields.ND_TARGET, address),
+        )
         yield flow(owner, Table.NEIGHBOURS, 100, asked_for, [output])
     answered = Match((fields.ETH_DST, mac), IPV6, ICMPV6, (fields.ICMPV6_TYPE, NEIGHBOUR_ADVERTISEMENT))
     yield flow(owner, Table.NEIGHBOURS, 100, answered, [output])
