@@ -90,7 +90,6 @@ def test_open_connections_go_on_while_other_endpoints_come_and_go(
         assert each.turns > 20, each
 
 
-@pytest.mark.kernel
 def test_a_connection_to_a_terminating_pod_goes_on_while_new_ones_go_elsewhere(
     cluster: Cluster, stage: Stage, namespace: str
 ) -> None:

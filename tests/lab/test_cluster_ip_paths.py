@@ -102,7 +102,6 @@ def test_a_named_target_port_may_be_another_number_on_each_endpoint(cluster: Clu
     assert set(tally.answers) == {"on-8081", "on-8082"}
 
 
-@pytest.mark.kernel
 def test_an_endpoint_on_a_nodes_own_network_answers_pods_of_every_node(stage: Stage) -> None:
     container = {"name": "c", "image": "pod-server", "args": ["--port", "18080", "--hostname", "on-the-host"]}
     stage.cluster.run_pod(stage.namespace, "on-the-host", node="node-2", hostNetwork=True, containers=[container])
@@ -140,7 +139,6 @@ def test_an_endpoint_outside_of_the_cluster_answers_and_sees_the_nodes_address(s
                 assert _host(client.ask_udp(address, 80, "clientip")) == seen
 
 
-@pytest.mark.kernel
 def test_twenty_megabytes_in_each_direction_arrive_as_they_were_sent(stage: Stage, everywhere: list[str]) -> None:
     data = bytes(range(256)) * 80_000
     for node, address in zip(stage.nodes, everywhere, strict=False):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from lab_cluster import Cluster
 from lab_stage import Stage, serving_outside
 
@@ -14,7 +12,6 @@ def _host(peer: str) -> str:
     return peer.rpartition(":")[0].strip("[]")
 
 
-@pytest.mark.kernel
 def test_pods_reach_pods_and_keep_their_addresses(stage: Stage) -> None:
     for client in stage.clients.values():
         own = stage.addresses_of(client.name)

@@ -5,12 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import pytest
-
 from lab_cluster import Cluster, pod_object, wait_until
 
 
-@pytest.mark.kernel
 def test_a_service_is_answered_by_all_of_its_pods_on_every_node(cluster: Cluster, namespace: str) -> None:
     cluster.deploy(namespace, "web", replicas=6)
     address = cluster.expose(namespace, "web", port=80)
@@ -22,7 +19,6 @@ def test_a_service_is_answered_by_all_of_its_pods_on_every_node(cluster: Cluster
     assert set(answers.hostnames) == set(pods)
 
 
-@pytest.mark.kernel
 def test_a_pod_is_reached_over_udp_and_both_families(cluster: Cluster, namespace: str) -> None:
     cluster.run_pod(namespace, "server", node="node-2")
     client = cluster.pod(namespace, cluster.run_pod(namespace, "client", node="node-1"))

@@ -60,7 +60,7 @@ def service(stage: Stage) -> list[str]:
         pytest.param(INGRESS_POLICY, "node-2", id="ingress, where the server is"),
     ],
 )
-@pytest.mark.parametrize("ends", ["source", "destination", pytest.param("both", marks=pytest.mark.kernel)])
+@pytest.mark.parametrize("ends", ["source", "destination", "both"])
 def test_a_drop_by_pod_address_holds_for_service_traffic_as_for_direct_traffic(  # noqa: PLR0917 - pytest names them
     stage: Stage, service: list[str], table: int, enforcing: str, family: int, ends: str
 ) -> None:

@@ -7,8 +7,6 @@ import random
 import subprocess
 from typing import Any
 
-import pytest
-
 from antrea_proxy.cli.api_client import AgentApi
 from lab_cluster import PROGRAM, Cluster, Place, service_object, wait_until
 
@@ -95,7 +93,6 @@ def test_tables_trace_and_packets_agree_on_random_services(cluster: Cluster, nam
                 assert verdicts == {outcome}, (node, name)
 
 
-@pytest.mark.kernel
 def test_the_commands_show_a_service_and_the_way_to_it(cluster: Cluster, namespace: str) -> None:
     """As a user types them: the Pod's Node is found by itself, and the endpoint that is out says why."""
     cluster.deploy(namespace, "web", replicas=3)
