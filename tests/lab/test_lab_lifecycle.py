@@ -28,6 +28,17 @@ def places() -> Iterator[Places]:
     leftovers.remove(made)
 
 
+def start_lab_up(name: str) -> subprocess.Popen[str]:
+    """Start `lab up` as a terminal would: a background job of a script would be deaf to Ctrl-C."""
+    return subprocess.Popen(
+        [PROGRAM, "lab", "up", "--name", name, *SMALL],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
+    )
+
+
+
 def _lab(places: Places, *arguments: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
     environment = os.environ | ({"PATH": path} if path is not None else {})
     words = [PROGRAM, "lab", *arguments, "--name", places.name]
@@ -91,7 +102,7 @@ def test_a_lab_comes_up_in_seconds_is_left_alone_by_a_second_up_and_goes_without
 
 @pytest.mark.parametrize("after", ["underlay", "switches", "agents"])
 def test_ctrl_c_in_the_middle_of_up_leaves_nothing(places: Places, after: str) -> None:
-    up = subprocess.Popen([PROGRAM, "lab", "up", "--name", places.name, *SMALL], stderr=subprocess.PIPE, text=True)
+    up = start_lab_up(places.name)
     assert up.stderr is not None
     with up, up.stderr:
         for line in up.stderr:
@@ -106,7 +117,7 @@ def test_ctrl_c_in_the_middle_of_up_leaves_nothing(places: Places, after: str) -
 
 
 def test_up_that_is_killed_in_the_middle_takes_its_half_made_lab_along(places: Places) -> None:
-    up = subprocess.Popen([PROGRAM, "lab", "up", "--name", places.name, *SMALL], stderr=subprocess.PIPE, text=True)
+    up = start_lab_up(places.name)
     assert up.stderr is not None
     with up, up.stderr:
         for line in up.stderr:
