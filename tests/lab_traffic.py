@@ -171,19 +171,22 @@ def converse(sock: socket.socket, path: str) -> str:
     return body.decode()
 
 
-def even(answers: Counter[str], servers: Sequence[str], *, deviations: float = 3.0) -> bool:
+def even(answers: Counter[str], servers: Sequence[str], *, deviations: float = 4.0) -> bool:
     """Tell whether the servers, all of them and none else, had shares as even as chance would have them.
 
-    The spread of all shares together is what is judged, by its chi-square: one of 30 fair shares lies outside of three
-    standard deviations in every thirteenth experiment. (The chi-square of k shares has k - 1 degrees of freedom and
-    thus the mean k - 1 and the standard deviation sqrt(2(k - 1)).)
+    The spread of all shares together is what is judged, by its chi-square, which Wilson and Hilferty's cube root makes
+    nearly normal: fair shares are called uneven once in 30,000 times (four standard deviations). One of 30 fair shares
+    alone lies outside of three standard deviations in every thirteenth experiment.
     """
     if set(answers) != set(servers):
         return False
     fair = answers.total() / len(servers)
     chi_square = sum((answers[server] - fair) ** 2 / fair for server in servers)
     freedom = len(servers) - 1
-    return chi_square <= freedom + deviations * math.sqrt(2 * freedom)
+    if not freedom:
+        return True
+    spread = 2 / (9 * freedom)
+    return ((chi_square / freedom) ** (1 / 3) - (1 - spread)) / math.sqrt(spread) <= deviations
 
 
 # Inside of the client's process
