@@ -186,7 +186,7 @@ def even(answers: Counter[str], servers: Sequence[str], *, deviations: float = 4
     if not freedom:
         return True
     spread = 2 / (9 * freedom)
-    return ((chi_square / freedom) ** (1 / 3) - (1 - spread)) / math.sqrt(spread) <= deviations
+    return math.cbrt(chi_square / freedom) <= 1 - spread + deviations * math.sqrt(spread)
 
 
 # Inside of the client's process
