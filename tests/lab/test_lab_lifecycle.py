@@ -38,7 +38,6 @@ def start_lab_up(name: str) -> subprocess.Popen[str]:
     )
 
 
-
 def _lab(places: Places, *arguments: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
     environment = os.environ | ({"PATH": path} if path is not None else {})
     words = [PROGRAM, "lab", *arguments, "--name", places.name]

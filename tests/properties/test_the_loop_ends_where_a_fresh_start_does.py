@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent_loop import Loop, refuse_address
+from antrea_proxy.openflow.constants import GroupId
 from antrea_proxy.openflow.decoding import decode
 from antrea_proxy.openflow.match import Match
 from antrea_proxy.openflow.messages import FlowMod
@@ -43,14 +44,14 @@ turns = st.builds(
 )
 
 
-def state(model: ModelSwitch) -> tuple[set[object], int]:
+def state(model: ModelSwitch) -> tuple[object, int]:
     """What the switch does, whatever numbers its groups have."""
     flows = {(key, _actions(model, flow.actions)) for key, flow in model.flows.items()}
     return flows, len(model.groups)
 
 
 def _actions(model: ModelSwitch, actions: tuple[Any, ...]) -> tuple[object, ...]:
-    return tuple(model.groups.get(getattr(action, "group_id", None), action) for action in actions)
+    return tuple(model.groups.get(getattr(action, "group_id", GroupId(0)), action) for action in actions)
 
 
 def working(model: ModelSwitch) -> set[Match]:
