@@ -44,8 +44,9 @@ class ClusterState:
     _claims: dict[str, set[NamespacedName]] = field(default_factory=dict)
 
     def slices_of(self, service: NamespacedName) -> Iterable[SliceEndpoints]:
-        """The Service's EndpointSlices, in the order in which they became known."""
-        return self._slices_of.get(service, {}).values()
+        """The Service's EndpointSlices by name: of an endpoint that stands in two of them, alike, the first counts."""
+        known = self._slices_of.get(service, {})
+        return known.values() if len(known) <= 1 else [known[name] for name in sorted(known)]
 
     def zone_of(self, node: str) -> str:
         """The Node's zone; empty where it is not known or bears none."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from antrea_proxy.kubernetes.columns import ADDRESS, Condition
+from antrea_proxy.kubernetes.columns import ADDRESS, NOTHING, Condition
 from antrea_proxy.proxy.topology import left_to_others
 
 CANDIDATE: Final = np.dtype(
@@ -96,7 +96,8 @@ def sort_and_judge(
     unreadable = (conditions & Condition.UNREADABLE) != 0
     duplicate = _repeats(candidates)
     circular = (candidates["address"] == own["address"][owner]) & (candidates["port"] == own["port"][owner])
-    elsewhere = local_only[owner] & (candidates["node"] != this_node)
+    nowhere = candidates["node"] == NOTHING
+    elsewhere = local_only[owner] & ((candidates["node"] != this_node) | nowhere)
     possible = ~(unreadable | duplicate | circular | elsewhere)
 
     ready = (conditions & Condition.READY) != 0

@@ -193,7 +193,10 @@ def test_a_trace_that_cannot_be_says_why(api: RunningApi, words: tuple[str, ...]
     assert message in result.stderr.replace("\n", " ").replace("│ ", "")
 
 
-def test_in_a_lab_the_pods_own_node_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_a_lab_the_pods_own_node_is_found(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path = tmp_path_factory.mktemp("l")  # a short one: the paths of sockets are limited
     places = Places(state_root=tmp_path)
     monkeypatch.setattr(agents, "Places", lambda name="lab": Places(name=name, state_root=tmp_path))
     monkeypatch.setattr(agents, "DEFAULT_SOCKET", tmp_path / "none")

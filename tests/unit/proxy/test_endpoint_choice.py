@@ -67,6 +67,11 @@ def test_a_local_policy_without_local_endpoints_drops_while_the_cluster_has_one_
     assert found.outcome is outcome
 
 
+def test_an_endpoint_of_no_known_node_is_not_local_even_where_this_node_has_none() -> None:
+    (found,) = decide(service(internalTrafficPolicy="Local"), endpoint_slice({"addresses": ["10.10.2.2"]}))
+    assert found.outcome is Outcome.DROPPED
+
+
 def test_an_endpoint_that_is_the_services_own_address_is_left_out_with_the_reason() -> None:
     """A translation to the address that is there already would bring ovs-vswitchd 3.1 down."""
     (found,) = decide(
