@@ -35,6 +35,8 @@ Exchange = Generator[int, None, str]
 """Yields the epoll events that it waits for; returns the answer; raises OSError."""
 
 _REQUEST: Final = b"GET /hostname HTTP/1.0\r\n\r\n"
+_QUESTION: Final = b"hostname\n"
+_REPEAT_AFTER: Final = 1.0
 _FORK: Final = multiprocessing.get_context("fork")
 _SECONDS_TO_END: Final = 30.0
 _udp_ports = itertools.cycle(range(10_000, 65_000))
@@ -42,10 +44,14 @@ _udp_ports = itertools.cycle(range(10_000, 65_000))
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """What many connections to one target came to: who answered how often, and why the others failed."""
+    """What many connections to one target came to: who answered how often, and why the others failed.
+
+    `repeated` datagrams were sent once more after a second without an answer, as TCP does with its segments.
+    """
 
     answers: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
+    repeated: int = 0
 
     @property
     def count(self) -> int:
@@ -59,6 +65,7 @@ def many(place: Place, protocol: str, *targets: Target, count: int, at_once: int
     for tally in each(place, protocol, targets, count=count, at_once=at_once):
         joined.answers += tally.answers
         joined.failed += tally.failed
+        joined.repeated += tally.repeated
     return joined
 
 
@@ -174,19 +181,18 @@ def converse(sock: socket.socket, path: str) -> str:
 def even(answers: Counter[str], servers: Sequence[str], *, deviations: float = 4.0) -> bool:
     """Tell whether the servers, all of them and none else, had shares as even as chance would have them.
 
-    The spread of all shares together is what is judged, by its chi-square, which Wilson and Hilferty's cube root makes
-    nearly normal: fair shares are called uneven once in 30,000 times (four standard deviations). One of 30 fair shares
-    alone lies outside of three standard deviations in every thirteenth experiment.
+    All shares together are judged, by their chi-square: of 30 fair shares, one lies outside of three standard
+    deviations in every thirteenth experiment. The limit is the value that a chi-square passes as rarely as a normal
+    variable passes so many standard deviations (4: once in 30,000; Wilson and Hilferty, 1931).
     """
     if set(answers) != set(servers):
         return False
     fair = answers.total() / len(servers)
     chi_square = sum((answers[server] - fair) ** 2 / fair for server in servers)
     freedom = len(servers) - 1
-    if not freedom:
-        return True
-    spread = 2 / (9 * freedom)
-    return math.cbrt(chi_square / freedom) <= 1 - spread + deviations * math.sqrt(spread)
+    part = 2 / (9 * freedom)
+    limit: float = freedom * (1 - part + deviations * math.sqrt(part)) ** 3
+    return chi_square <= limit
 
 
 # Inside of the client's process
@@ -264,7 +270,7 @@ def _tcp(sock: socket.socket, target: Target) -> Exchange:
 def _udp(sock: socket.socket, target: Target) -> Exchange:
     _bind_new_port(sock)
     sock.connect(target)
-    sock.send(b"hostname\n")
+    sock.send(_QUESTION)
     yield select.EPOLLIN
     return sock.recv(65536).decode().strip()
 
@@ -278,6 +284,7 @@ class _Live:
     exchange: Exchange
     tally: Tally
     began: float
+    again: float = math.inf
 
 
 def _generate(  # noqa: C901 - one loop that starts, steps and gives up; split, its state would have to be carried
@@ -330,10 +337,18 @@ def _generate(  # noqa: C901 - one loop that starts, steps and gives up; split, 
                 sock = socket.socket(socket.AF_INET6 if ":" in target[0] else socket.AF_INET, kind)
                 sock.settimeout(0)
                 one = _Live(sock=sock, exchange=exchange(sock, target), tally=tallies[number], began=now)
+                if protocol == "udp":
+                    one.again = now + _REPEAT_AFTER * PATIENCE
                 step(one, new=True)
                 started += 1
             for fd, _ in poll.poll(0.1 if rate == math.inf else 0.002):
                 step(live[fd])
+            for one in live.values():
+                if one.again <= now:
+                    one.again = math.inf
+                    one.tally.repeated += 1
+                    with contextlib.suppress(ConnectionRefusedError):
+                        one.sock.send(_QUESTION)
             while live and now - (oldest := next(iter(live.values()))).began > patience:
                 oldest.tally.failed[f"no answer within {patience:g} s"] += 1
                 live.pop(oldest.sock.fileno())

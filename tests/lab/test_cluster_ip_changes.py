@@ -44,7 +44,7 @@ def test_no_new_connection_fails_while_a_deployment_goes_from_six_pods_to_two_an
         loads = {
             (node, protocol, address): stack.enter_context(steady(client, protocol, (address, 80), rate=100 / PATIENCE))
             for node, client in stage.clients.items()
-            for protocol, address in (("tcp", web[0]), ("tcp", web[1]))
+            for protocol, address in (("tcp", web[0]), ("tcp", web[1]), ("udp", web[0]))
         }
         time.sleep(0.5)
         _scale(cluster, namespace, "web", 2)
