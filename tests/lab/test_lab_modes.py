@@ -1,4 +1,7 @@
-"""Every way of joining Nodes, and every family, carries Pods' traffic between Nodes and to Services."""
+"""Every way of joining Nodes, and every family, carries Pods' traffic between Nodes and to Services.
+
+The default run has most of them in test_cluster_ip_modes.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,9 @@ from lab_cluster import running_cluster
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("--encap-mode", "noEncap"),
-        ("--tunnel", "vxlan", "--ip-family", "ipv4"),
-        ("--ip-family", "ipv6"),
+        pytest.param(("--encap-mode", "noEncap"), marks=pytest.mark.full),
+        pytest.param(("--tunnel", "vxlan", "--ip-family", "ipv4"), marks=pytest.mark.full),
+        pytest.param(("--ip-family", "ipv6"), marks=pytest.mark.full),
         ("--encap-mode", "noEncap", "--ip-family", "ipv6"),
     ],
     ids=" ".join,
