@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from lab_cluster import Cluster, remove_stale_labs, running_cluster
-from lab_stage import Stage, appctl
+from lab_stage import Stage
 
 _NAMESPACES = itertools.count(1)
 
@@ -34,16 +34,3 @@ def namespace(cluster: Cluster) -> Iterator[str]:
 def stage(cluster: Cluster) -> Stage:
     """A client and a server on each Node, for the tests that need no Pods of their own; it lives as long as the lab."""
     return Stage(cluster, "stage")
-
-
-@pytest.fixture(autouse=True)
-def no_connections_of_tests_before(request: pytest.FixtureRequest) -> None:
-    """Let the switches forget the connections of other tests.
-
-    A client's port that comes up again within a minute, directly where it was through a Service or the reverse, makes
-    two connections whose replies look the same; tests share their Pods and would meet that by chance.
-    """
-    if "stage" in request.fixturenames:
-        made: Stage = request.getfixturevalue("stage")
-        for node in made.nodes:
-            appctl(made.cluster, node, "dpctl/flush-conntrack")

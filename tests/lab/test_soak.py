@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
-from lab_cluster import Cluster, Place
-from lab_stage import Stage, appctl
+from lab_cluster import Cluster
+from lab_stage import Stage, appctl, forget_closed_connections
 from lab_traffic import Tally, each
 
 IN_A_ROUND = 10_000
@@ -28,7 +27,7 @@ def test_a_switch_outlives_connections_half_direct_and_half_through_a_service(
     for name in ("soaked", "soaking"):
         if name not in cluster.kubectl("get", "pods", "-n", namespace):
             cluster.run_pod(namespace, name, node="node-1")
-        _forget_closed_connections(stage.pod(name))
+        forget_closed_connections(stage.pod(name))
     service, *_ = stage.service("soaked", app="soaked", endpoints=1)
     direct, *_ = stage.addresses_of("soaked")
     pid = _switch_pid(cluster)
@@ -46,16 +45,6 @@ def test_a_switch_outlives_connections_half_direct_and_half_through_a_service(
     # 28,232 source ports to choose from, and two destinations: a third entry for one pair would be a leak.
     assert _tracked(cluster) < 2 * 28_232 + 2000
     assert _megaflows(cluster) < 1000
-
-
-def _forget_closed_connections(pod: Place) -> None:
-    """Let the Pods' own kernels not be what runs out of ports."""
-
-    def write() -> None:
-        for key, value in {"tcp_max_tw_buckets": "0", "tcp_tw_reuse": "1"}.items():
-            Path("/proc/sys/net/ipv4", key).write_text(value)
-
-    pod.run(write)
 
 
 def _switch_pid(cluster: Cluster) -> str:
