@@ -11,6 +11,10 @@ from lab_stage import Stage, appctl, forget_closed_connections
 from lab_traffic import Tally, each
 
 IN_A_ROUND = 10_000
+RARE = 0.01
+"""Share that may fail: conntrack remembers a closed connection for half a minute, and a connection of the other kind
+from the same port to the same endpoint then has replies that look the same. Seen at this pace: 0 of 20,000; of 100,000
+in a minute, 4 in 1,000 of those through the Service and 1 in 10,000 direct ones."""
 
 
 @pytest.mark.timeout(600)
@@ -39,9 +43,10 @@ def test_a_switch_outlives_connections_half_direct_and_half_through_a_service(
             total.failed += tally.failed
     assert _switch_pid(cluster) == pid, "vswitchd died"
     assert sum(tally.count for tally in joined) == count
+    failed = {kind: tally.failed for kind, tally in zip(("direct", "through the Service"), joined, strict=True)}
     for tally in joined:
         assert set(tally.answers) == {"soaked"}
-        assert tally.failed.total() < tally.count / 1000, tally.failed
+        assert tally.failed.total() < tally.count * RARE, failed
     # 28,232 source ports to choose from, and two destinations: a third entry for one pair would be a leak.
     assert _tracked(cluster) < 2 * 28_232 + 2000
     assert _megaflows(cluster) < 1000
