@@ -24,7 +24,6 @@ from antrea_proxy.pipeline.packets import TCP_SYN, Packet
 from antrea_proxy.pipeline.service_flows import compile_services
 from antrea_proxy.pipeline.units import Owner, Unit
 from antrea_proxy.proxy.load_balancers import LoadBalancer, LoadBalancerName, desired_load_balancers
-from antrea_proxy.proxy.service_ports import why_left_alone
 from antrea_proxy.settings import TunnelType
 
 GATEWAY_MAC = "0a:58:0a:0a:01:01"
@@ -191,12 +190,13 @@ def world(services: Sequence[Any] = SERVICES, slices: Sequence[Any] = SLICES, *,
     cluster.list_slices(msgspec.convert(list(slices), list[EndpointSlice]))
     decided = desired_load_balancers(cluster, list(cluster.services), node_name=net.node_name)
     ids: GroupIds[LoadBalancerName] = GroupIds()
-    reasons = {name: why_left_alone(item) for name, item in cluster.services.items()}
     return World(
         network=net,
         units=MappingProxyType(compile_network(net) | compile_services(decided, ids)),
         load_balancers=MappingProxyType({item.name: item for item in decided}),
-        left_alone=MappingProxyType({name: reason for name, reason in reasons.items() if reason is not None}),
+        left_alone=MappingProxyType(
+            {name: item.left_alone for name, item in decided.services.items() if item.left_alone}
+        ),
         problems=MappingProxyType({name: item.problems for name, item in decided.services.items() if item.problems}),
     )
 

@@ -46,6 +46,7 @@ from antrea_proxy.pipeline.capabilities import unsupported_protocols
 from antrea_proxy.pipeline.packets import Packet
 from antrea_proxy.pipeline.pod_flows import pod_owner
 from antrea_proxy.pipeline.switch_trace import trace_arguments
+from antrea_proxy.proxy.selection import ServiceSelection
 from antrea_proxy.settings import Settings
 from antrea_proxy.sinks.node_annotations import patch_node_annotation
 from antrea_proxy.sources import (
@@ -152,6 +153,7 @@ class Agent:
             admit=self._admit,
             publish=self._published,
             unsupported=unsupported_protocols(datapath_type=self._keeper.datapath_type, ovs_version=self._ovs_version),
+            selection=ServiceSelection.of(settings),
         )
         self._reconciler.describe_switch(
             bridge=settings.ovs_bridge, datapath_type=self._keeper.datapath_type, ovs_version=self._ovs_version

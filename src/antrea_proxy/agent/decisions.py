@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from antrea_proxy.kubernetes.cluster import ClusterState
 from antrea_proxy.kubernetes.names import NamespacedName
 from antrea_proxy.proxy.load_balancers import LoadBalancer, LoadBalancerName, LoadBalancers
-from antrea_proxy.proxy.service_ports import why_left_alone
 
 
 @dataclass(slots=True)
@@ -32,9 +31,9 @@ class Decisions:
             gone.update(self._names.pop(name, ()))
             self.left_alone.pop(name, None)
             self.problems.pop(name, None)
-            service = cluster.services.get(name)
-            if service is not None and (reason := why_left_alone(service)) is not None:
-                self.left_alone[name] = reason
+            if ports.left_alone:
+                self.left_alone[name] = ports.left_alone
+                continue
             problems = ports.problems + tuple(text for item in cluster.slices_of(name) for text in item.problems)
             if problems:
                 self.problems[name] = problems

@@ -31,7 +31,8 @@ from antrea_proxy.pipeline.compilation import compile_network
 from antrea_proxy.pipeline.group_ids import GroupIds
 from antrea_proxy.pipeline.service_flows import compile_services, service_owner
 from antrea_proxy.pipeline.units import EMPTY, Owner, OwnerKind, Unit
-from antrea_proxy.proxy.load_balancers import LoadBalancerName, LoadBalancers, desired_load_balancers
+from antrea_proxy.proxy.load_balancers import ORDINARY, LoadBalancerName, LoadBalancers, desired_load_balancers
+from antrea_proxy.proxy.selection import ServiceSelection
 from antrea_proxy.proxy.service_ports import Protocol as ServiceProtocol
 
 _log = structlog.get_logger(__name__)
@@ -80,6 +81,7 @@ class Reconciler:
         admit: Callable[[SwitchContents], Awaitable[None]],
         publish: Callable[[AgentStatus], None],
         unsupported: Mapping[ServiceProtocol, str],
+        selection: ServiceSelection = ORDINARY,
         reconnecting: Callable[[], Backoff] = reconnect_delays,
         retrying: Callable[[], Backoff] = retry_delays,
     ) -> None:
@@ -89,6 +91,7 @@ class Reconciler:
         self._admit = admit
         self._publish = publish
         self._unsupported = unsupported
+        self._selection = selection
         self._reconnecting = reconnecting
         self._ids: GroupIds[LoadBalancerName] = GroupIds()
         self._numbers_to_release: set[LoadBalancerName] = set()
@@ -274,7 +277,11 @@ class Reconciler:
 
     def _table(self, names: Iterable[NamespacedName]) -> LoadBalancers:
         return desired_load_balancers(
-            self._cluster, names, node_name=self.status.node_name, unsupported=self._unsupported
+            self._cluster,
+            names,
+            node_name=self.status.node_name,
+            selection=self._selection,
+            unsupported=self._unsupported,
         )
 
     def _network_units(self) -> dict[Owner, Unit]:

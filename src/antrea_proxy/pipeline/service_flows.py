@@ -29,7 +29,8 @@ from antrea_proxy.pipeline.slots import assign, needs_slots, slot_bits
 from antrea_proxy.pipeline.units import FlowEntry, GroupEntry, Owner, OwnerKind, Unit, sealed
 from antrea_proxy.proxy.endpoints import Candidates
 from antrea_proxy.proxy.load_balancers import LoadBalancerName, LoadBalancers, Outcome
-from antrea_proxy.proxy.service_ports import IPAddress, ServicePort
+from antrea_proxy.proxy.selection import IPAddress
+from antrea_proxy.proxy.service_ports import ServicePort
 
 Column = NDArray[np.uint16] | NDArray[np.uint32] | NDArray[np.uint8]
 

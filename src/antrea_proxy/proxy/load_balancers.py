@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,12 @@ from antrea_proxy.kubernetes.cluster import ClusterState
 from antrea_proxy.kubernetes.columns import ADDRESS, Condition, SliceEndpoints, address_column, address_text, joined
 from antrea_proxy.kubernetes.names import NamespacedName, ServicePortName
 from antrea_proxy.proxy.endpoints import CANDIDATE, Candidates, Verdict, sort_and_judge
+from antrea_proxy.proxy.selection import ServiceSelection
 from antrea_proxy.proxy.service_ports import Protocol, ServicePort, ServicePorts, TrafficPolicy, service_ports
 from antrea_proxy.proxy.topology import Place, reach_of
+
+ORDINARY: Final = ServiceSelection()
+"""The Services that are served where the configuration names none to be left alone."""
 
 _OWN = np.dtype([("address", ADDRESS), ("port", "<u2")])
 
@@ -136,11 +140,12 @@ def desired_load_balancers(
     names: Iterable[NamespacedName],
     *,
     node_name: str,
+    selection: ServiceSelection = ORDINARY,
     unsupported: Mapping[Protocol, str] | None = None,
 ) -> LoadBalancers:
     """Decide what the Node `node_name` balances for the Services `names`; a name without a Service has no row."""
     services = {
-        name: service_ports(cluster.services[name], cluster, unsupported=dict(unsupported or {}))
+        name: service_ports(cluster.services[name], cluster, selection=selection, unsupported=dict(unsupported or {}))
         if name in cluster.services
         else ServicePorts()
         for name in names

@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import takewhile
-from typing import Final
 
 from antrea_proxy.kubernetes.cluster import ClusterState
 from antrea_proxy.kubernetes.names import ServicePortName
 from antrea_proxy.kubernetes.objects import Service
 from antrea_proxy.kubernetes.objects import ServicePort as ApiServicePort
-
-IPAddress = IPv4Address | IPv6Address
-
-HEADLESS_LABEL: Final = "service.kubernetes.io/headless"
-PROXY_NAME_LABEL: Final = "service.kubernetes.io/service-proxy-name"
+from antrea_proxy.proxy.selection import IPAddress, ServiceSelection, cluster_ips, parse_address
 
 
 class Protocol(IntEnum):
@@ -49,30 +43,23 @@ class ServicePort:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServicePorts:
-    """What one Service asks for: its ports, its own addresses, and what is wrong with it."""
+    """What one Service asks for: its ports, its own addresses, and what is wrong with it.
 
+    `left_alone` says why it is not this proxy's to serve; empty if it is.
+    """
+
+    left_alone: str = ""
     ports: tuple[ServicePort, ...] = ()
     addresses: tuple[IPAddress, ...] = ()
     problems: tuple[str, ...] = ()
 
 
-def why_left_alone(service: Service) -> str | None:
-    """Tell why this proxy does not serve the Service; None if it does (behaviour: "Which Services are proxied")."""
-    spec = service.spec
-    labels = service.metadata.labels or {}
-    if spec.type == "ExternalName":
-        return "type is ExternalName"
-    if not _cluster_ips(service):
-        return "it is headless (clusterIP None)" if spec.cluster_ip == "None" else "it has no ClusterIP yet"
-    if HEADLESS_LABEL in labels:
-        return f"label {HEADLESS_LABEL}"
-    if PROXY_NAME_LABEL in labels:
-        return f"label {PROXY_NAME_LABEL}: {labels[PROXY_NAME_LABEL]!r} names another proxy"
-    return None
-
-
 def service_ports(
-    service: Service, cluster: ClusterState, *, unsupported: dict[Protocol, str] | None = None
+    service: Service,
+    cluster: ClusterState,
+    *,
+    selection: ServiceSelection,
+    unsupported: dict[Protocol, str] | None = None,
 ) -> ServicePorts:
     """Read a Service's ports.
 
@@ -80,19 +67,19 @@ def service_ports(
     an older Service has) is named as a problem and left out; the other ports are served. `unsupported` says why a
     protocol cannot be had on this Node.
     """
-    if why_left_alone(service) is not None:
-        return ServicePorts()
+    if (reason := selection.why_left_alone(service)) is not None:
+        return ServicePorts(left_alone=reason)
     name = service.metadata.namespaced_name
     addresses: list[IPAddress] = []
     ports: list[ServicePort] = []
     problems: list[str] = []
     policy = TrafficPolicy.LOCAL if service.spec.internal_traffic_policy == "Local" else TrafficPolicy.CLUSTER
-    for index, text in enumerate(_cluster_ips(service)):
-        address = _parse(text)
+    for index, text in enumerate(cluster_ips(service)):
+        address = parse_address(text)
         if address is None:
             problems.append(f"Service {name}: spec.clusterIPs[{index}]: {text!r}: no IP address; it is not served")
             continue
-        seniors = _seniors(service, text, cluster)
+        seniors = _seniors(service, text, cluster, selection)
         if not seniors:
             addresses.append(address)
         for place, port in enumerate(service.spec.ports):
@@ -113,19 +100,6 @@ def service_ports(
                 )
             )
     return ServicePorts(ports=tuple(ports), addresses=tuple(addresses), problems=tuple(problems))
-
-
-def _cluster_ips(service: Service) -> tuple[str, ...]:
-    """The Service's ClusterIPs; an object from before dual stack has the single field only."""
-    listed = service.spec.cluster_ips or ((service.spec.cluster_ip,) if service.spec.cluster_ip else ())
-    return () if "None" in listed else listed
-
-
-def _parse(text: str) -> IPAddress | None:
-    try:
-        return ip_address(text)
-    except ValueError:
-        return None
 
 
 def _port_problem(port: ApiServicePort, where: str, unsupported: dict[Protocol, str]) -> str | None:
@@ -149,10 +123,10 @@ def _conflict(port: ApiServicePort, address: str, seniors: Sequence[Service], wh
     return None
 
 
-def _seniors(service: Service, address: str, cluster: ClusterState) -> list[Service]:
+def _seniors(service: Service, address: str, cluster: ClusterState, selection: ServiceSelection) -> list[Service]:
     """The older Services that have the address, too."""
     claimants = cluster.claimants(address)
     if len(claimants) <= 1:
         return []
     older = takewhile(lambda other: other.metadata.namespaced_name != service.metadata.namespaced_name, claimants)
-    return [other for other in older if address in _cluster_ips(other) and why_left_alone(other) is None]
+    return [other for other in older if address in cluster_ips(other) and selection.why_left_alone(other) is None]

@@ -21,8 +21,6 @@ def not_built(settings: Settings) -> tuple[Problem, ...]:
         "featureGates.LoadBalancerModeDSR": (gates.enabled("LoadBalancerModeDSR"), "true", "remove it"),
         "antreaProxy.enable": (not proxy.enable, "false", "remove it"),
         "antreaProxy.proxyAll": (proxy.proxy_all, "true", "remove it"),
-        "antreaProxy.skipServices": (bool(proxy.skip_services), "", "remove its entries"),
-        "antreaProxy.serviceProxyName": (bool(proxy.service_proxy_name), proxy.service_proxy_name, "remove it"),
         "antreaProxy.defaultLoadBalancerMode": (
             proxy.default_load_balancer_mode is LoadBalancerMode.DSR,
             "dsr",

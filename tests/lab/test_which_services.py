@@ -1,0 +1,170 @@
+"""Services that are left alone: what Pods send to their addresses leaves by the gateway into the Node's own stack.
+
+The addresses are then held by the Node itself, on an interface of its own, so that one sees who answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+
+import pytest
+import yaml
+
+from lab_cluster import Cluster, JsonObject, Place, wait_until
+from lab_stage import BOTH_PROTOCOLS, DUAL, Stage, ask_service, await_service, serving_outside
+
+NODE = "node-1"
+LOCAL_DNS = "169.254.20.10"
+"""Where NodeLocal DNSCache listens on every Node beside kube-dns' own address."""
+
+
+@contextlib.contextmanager
+def _held_by_the_node(node: Place, addresses: Sequence[str], port: int) -> Iterator[None]:
+    """Give addresses to the Node itself, on a dummy-like interface, and answer there."""
+    node.command("ip", "link", "add", "held", "type", "bridge")
+    try:
+        node.command("ip", "link", "set", "held", "up")
+        for address in addresses:
+            six = ":" in address
+            node.command(
+                "ip", "addr", "add", f"{address}/{128 if six else 32}", "dev", "held", *(["nodad"] if six else [])
+            )
+        with serving_outside(node, name="the-node", port=port):
+            yield
+    finally:
+        node.command("ip", "link", "del", "held")
+
+
+@contextlib.contextmanager
+def _configured(cluster: Cluster, **antrea_proxy: object) -> Iterator[None]:
+    """Run the agent of one Node with other keys below antreaProxy."""
+    before = cluster.get("configmap", "-n", "kube-system", "antrea-config")["data"]["antrea-agent.conf"]
+    conf = {**(yaml.safe_load(before) or {}), "antreaProxy": antrea_proxy}
+    _reconfigure(cluster, yaml.safe_dump(conf))
+    try:
+        yield
+    finally:
+        _reconfigure(cluster, before)
+
+
+def _reconfigure(cluster: Cluster, conf: str) -> None:
+    patch = json.dumps({"data": {"antrea-agent.conf": conf}})
+    cluster.kubectl("patch", "configmap", "-n", "kube-system", "antrea-config", "--type=merge", "-p", patch)
+    cluster.lab("restart", "agent", NODE)
+
+
+def _who(client: Place, address: str, port: int) -> set[str]:
+    """Tell who answers, over TCP and UDP."""
+    answers = [client.get(address, port) for _ in range(6)]
+    return {*answers, *(client.ask_udp(address, port) for _ in range(6))}
+
+
+def _await_state(cluster: Cluster, namespace: str, name: str, state: str) -> JsonObject:
+    """Wait until the Node's agent has a Service in this state, and the switch has its flows, or none of them."""
+
+    def reached() -> bool:
+        with contextlib.suppress(OSError):
+            seen = ask_service(cluster, NODE, namespace, name)
+            return seen is not None and seen["state"] == state and bool(seen["flows"]) == (state == "balanced")
+        return False
+
+    wait_until(reached, f"{namespace}/{name} {state} on {NODE}")
+    seen = ask_service(cluster, NODE, namespace, name)
+    assert seen is not None
+    return seen
+
+
+@pytest.mark.parametrize("label", ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"])
+def test_a_label_on_a_live_service_gives_its_address_to_the_node_and_its_removal_takes_it_back(
+    cluster: Cluster, stage: Stage, label: str
+) -> None:
+    addresses = stage.service("labelled", endpoints=3)
+    client, servers = stage.clients[NODE], set(stage.servers)
+    with _held_by_the_node(cluster.node(NODE), addresses, 80):
+        for address in addresses:
+            assert _who(client, address, 80) <= servers
+        for _ in range(2):
+            cluster.kubectl("label", "service", "-n", stage.namespace, "labelled", f"{label}=other")
+            assert label in _await_state(cluster, stage.namespace, "labelled", "leftAlone")["reason"]
+            for address in addresses:
+                assert _who(client, address, 80) == {"the-node"}
+            cluster.kubectl("label", "service", "-n", stage.namespace, "labelled", f"{label}-")
+            _await_state(cluster, stage.namespace, "labelled", "balanced")
+            for address in addresses:
+                assert _who(client, address, 80) <= servers
+    cluster.kubectl("delete", "service", "-n", stage.namespace, "labelled")
+
+
+def test_a_live_service_becomes_an_external_name_and_a_cluster_ip_again(cluster: Cluster, stage: Stage) -> None:
+    before = stage.service("named", endpoints=3)
+    client = stage.clients[NODE]
+    to_name = {"type": "ExternalName", "externalName": "example.org", "clusterIP": None, "clusterIPs": None}
+    to_name |= {"ipFamilies": None, "ipFamilyPolicy": None}
+    with _held_by_the_node(cluster.node(NODE), before, 80):
+        _patch_service(cluster, stage.namespace, "named", to_name)
+        assert _await_state(cluster, stage.namespace, "named", "leftAlone")["reason"] == "type is ExternalName"
+        for address in before:
+            assert _who(client, address, 80) == {"the-node"}
+        _patch_service(cluster, stage.namespace, "named", {"type": "ClusterIP", "externalName": None, **DUAL})
+        await_service(cluster, stage.namespace, "named", endpoints=3)
+        for address in stage.cluster_ips("named"):
+            assert _who(client, address, 80) <= set(stage.servers)
+    cluster.kubectl("delete", "service", "-n", stage.namespace, "named")
+
+
+def _patch_service(cluster: Cluster, namespace: str, name: str, spec: JsonObject) -> None:
+    cluster.kubectl("patch", "service", "-n", namespace, name, "--type=merge", "-p", json.dumps({"spec": spec}))
+
+
+def test_with_a_proxy_name_of_its_own_the_agent_serves_the_services_that_bear_it_and_no_other(
+    cluster: Cluster, stage: Stage
+) -> None:
+    mine, theirs = stage.service("mine"), stage.service("theirs")
+    label = "service.kubernetes.io/service-proxy-name=antrea"
+    cluster.kubectl("label", "service", "-n", stage.namespace, "mine", label)
+    client = stage.clients[NODE]
+    with (
+        _held_by_the_node(cluster.node(NODE), [*mine, *theirs], 80),
+        _configured(cluster, serviceProxyName="antrea"),
+    ):
+        _await_state(cluster, stage.namespace, "mine", "balanced")
+        _await_state(cluster, stage.namespace, "theirs", "leftAlone")
+        for address in mine:
+            assert _who(client, address, 80) <= set(stage.servers)
+        for address in theirs:
+            assert _who(client, address, 80) == {"the-node"}
+    cluster.kubectl("delete", "service", "-n", stage.namespace, "mine", "theirs")
+
+
+@pytest.fixture
+def kube_dns(cluster: Cluster) -> Iterator[list[str]]:
+    """A cluster's DNS: two Pods, and the Service kube-dns whose ClusterIPs are given."""
+    cluster.deploy("kube-system", "kube-dns", replicas=2)
+    ports = [port | {"port": 53} for port in BOTH_PROTOCOLS]
+    cluster.expose("kube-system", "kube-dns", port=53, ports=ports, **DUAL)
+    await_service(cluster, "kube-system", "kube-dns", endpoints=2)
+    addresses: list[str] = cluster.get("service", "-n", "kube-system", "kube-dns")["spec"]["clusterIPs"]
+    yield addresses
+    cluster.kubectl("delete", "service,deployment", "-n", "kube-system", "kube-dns")
+
+
+@pytest.mark.parametrize("entry", ["name", "ClusterIP"])
+def test_nodelocal_dnscache_answers_pods_although_kube_dns_has_endpoints(
+    cluster: Cluster, stage: Stage, kube_dns: list[str], entry: str
+) -> None:
+    """As its users set it up: skipServices names kube-dns, and on the Node the cache holds both addresses."""
+    client, pods = stage.clients[NODE], set(cluster.pods_of("kube-system", "kube-dns"))
+    skipped = "kube-system/kube-dns" if entry == "name" else kube_dns[0]
+    with _held_by_the_node(cluster.node(NODE), [LOCAL_DNS, *kube_dns], 53):
+        with _configured(cluster, skipServices=[skipped]):
+            reason = _await_state(cluster, "kube-system", "kube-dns", "leftAlone")["reason"]
+            assert reason.startswith("skipServices names ")
+            for address in (LOCAL_DNS, *kube_dns):
+                assert _who(client, address, 53) == {"the-node"}
+            assert _who(stage.clients["node-2"], kube_dns[0], 53) <= pods, "only this Node was told to skip it"
+        _await_state(cluster, "kube-system", "kube-dns", "balanced")
+        assert _who(client, LOCAL_DNS, 53) == {"the-node"}
+        for address in kube_dns:
+            assert _who(client, address, 53) <= pods
