@@ -84,6 +84,20 @@ class Nft:
                 if interface in _intact_shields(await self._listing(family, table)):
                     raise
 
+    async def ruleset(self) -> str:
+        """Return all tables of everybody as nft's JSON (libnftables-json(5)), without the elements of sets.
+
+        Raises NftError.
+        """
+        return await self._run("-j", "-t", "list", "ruleset")
+
+    async def transact(self, text: str) -> None:
+        """Carry out a transaction that concerns no table of ours.
+
+        Raises NftError; then nothing has changed.
+        """
+        await self._run("-f", "-", text=text)
+
     async def _listing(self, family: str, name: str) -> list[Any] | None:
         """Return what the table holds, in nft's own terms, or None where there is no such table."""
         try:
