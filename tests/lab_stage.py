@@ -10,6 +10,8 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import yaml
+
 from lab_cluster import PATIENCE, PROGRAM, Cluster, JsonObject, Place, pod_object, service_object, wait_until
 
 DUAL = {"ipFamilyPolicy": "PreferDualStack"}
@@ -115,6 +117,39 @@ def await_service(cluster: Cluster, namespace: str, name: str, *, endpoints: int
 
     for node in cluster.node_names:
         wait_until(lambda node=node: in_place(node), f"{namespace}/{name} with {endpoints} endpoints on {node}")  # type: ignore[misc]
+
+
+def await_state(cluster: Cluster, node: str, namespace: str, name: str, state: str) -> JsonObject:
+    """Wait until a Node's agent has a Service in this state, and its switch has the Service's flows, or none."""
+    found: list[JsonObject] = []
+
+    def reached() -> bool:
+        with contextlib.suppress(OSError):
+            seen = ask_service(cluster, node, namespace, name)
+            if seen is not None and seen["state"] == state and bool(seen["flows"]) == (state == "balanced"):
+                found.append(seen)
+        return bool(found)
+
+    wait_until(reached, f"{namespace}/{name} {state} on {node}")
+    return found[-1]
+
+
+@contextlib.contextmanager
+def reconfigured(cluster: Cluster, *nodes: str, **keys: object) -> Iterator[None]:
+    """Run the agents of some Nodes with other keys of antrea-agent.conf, as a user changes them, and then as before."""
+    before = cluster.get("configmap", "-n", "kube-system", "antrea-config")["data"]["antrea-agent.conf"]
+    _reconfigure(cluster, nodes, yaml.safe_dump({**(yaml.safe_load(before) or {}), **keys}))
+    try:
+        yield
+    finally:
+        _reconfigure(cluster, nodes, before)
+
+
+def _reconfigure(cluster: Cluster, nodes: Sequence[str], conf: str) -> None:
+    patch = json.dumps({"data": {"antrea-agent.conf": conf}})
+    cluster.kubectl("patch", "configmap", "-n", "kube-system", "antrea-config", "--type=merge", "-p", patch)
+    for node in nodes:
+        cluster.lab("restart", "agent", node)
 
 
 def slice_object(

@@ -10,10 +10,9 @@ import json
 from collections.abc import Iterator, Sequence
 
 import pytest
-import yaml
 
-from lab_cluster import Cluster, JsonObject, Place, wait_until
-from lab_stage import BOTH_PROTOCOLS, DUAL, Stage, ask_service, await_service, serving_outside
+from lab_cluster import Cluster, JsonObject, Place
+from lab_stage import BOTH_PROTOCOLS, DUAL, Stage, await_service, await_state, reconfigured, serving_outside
 
 NODE = "node-1"
 LOCAL_DNS = "169.254.20.10"
@@ -37,43 +36,10 @@ def _held_by_the_node(node: Place, addresses: Sequence[str], port: int) -> Itera
         node.command("ip", "link", "del", "held")
 
 
-@contextlib.contextmanager
-def _configured(cluster: Cluster, **antrea_proxy: object) -> Iterator[None]:
-    """Run the agent of one Node with other keys below antreaProxy."""
-    before = cluster.get("configmap", "-n", "kube-system", "antrea-config")["data"]["antrea-agent.conf"]
-    conf = {**(yaml.safe_load(before) or {}), "antreaProxy": antrea_proxy}
-    _reconfigure(cluster, yaml.safe_dump(conf))
-    try:
-        yield
-    finally:
-        _reconfigure(cluster, before)
-
-
-def _reconfigure(cluster: Cluster, conf: str) -> None:
-    patch = json.dumps({"data": {"antrea-agent.conf": conf}})
-    cluster.kubectl("patch", "configmap", "-n", "kube-system", "antrea-config", "--type=merge", "-p", patch)
-    cluster.lab("restart", "agent", NODE)
-
-
 def _who(client: Place, address: str, port: int) -> set[str]:
     """Tell who answers, over TCP and UDP."""
     answers = [client.get(address, port) for _ in range(6)]
     return {*answers, *(client.ask_udp(address, port) for _ in range(6))}
-
-
-def _await_state(cluster: Cluster, namespace: str, name: str, state: str) -> JsonObject:
-    """Wait until the Node's agent has a Service in this state, and the switch has its flows, or none of them."""
-
-    def reached() -> bool:
-        with contextlib.suppress(OSError):
-            seen = ask_service(cluster, NODE, namespace, name)
-            return seen is not None and seen["state"] == state and bool(seen["flows"]) == (state == "balanced")
-        return False
-
-    wait_until(reached, f"{namespace}/{name} {state} on {NODE}")
-    seen = ask_service(cluster, NODE, namespace, name)
-    assert seen is not None
-    return seen
 
 
 @pytest.mark.parametrize("label", ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"])
@@ -87,11 +53,11 @@ def test_a_label_on_a_live_service_gives_its_address_to_the_node_and_its_removal
             assert _who(client, address, 80) <= servers
         for _ in range(2):
             cluster.kubectl("label", "service", "-n", stage.namespace, "labelled", f"{label}=other")
-            assert label in _await_state(cluster, stage.namespace, "labelled", "leftAlone")["reason"]
+            assert label in await_state(cluster, NODE, stage.namespace, "labelled", "leftAlone")["reason"]
             for address in addresses:
                 assert _who(client, address, 80) == {"the-node"}
             cluster.kubectl("label", "service", "-n", stage.namespace, "labelled", f"{label}-")
-            _await_state(cluster, stage.namespace, "labelled", "balanced")
+            await_state(cluster, NODE, stage.namespace, "labelled", "balanced")
             for address in addresses:
                 assert _who(client, address, 80) <= servers
     cluster.kubectl("delete", "service", "-n", stage.namespace, "labelled")
@@ -104,7 +70,7 @@ def test_a_live_service_becomes_an_external_name_and_a_cluster_ip_again(cluster:
     to_name |= {"ipFamilies": None, "ipFamilyPolicy": None}
     with _held_by_the_node(cluster.node(NODE), before, 80):
         _patch_service(cluster, stage.namespace, "named", to_name)
-        assert _await_state(cluster, stage.namespace, "named", "leftAlone")["reason"] == "type is ExternalName"
+        assert await_state(cluster, NODE, stage.namespace, "named", "leftAlone")["reason"] == "type is ExternalName"
         for address in before:
             assert _who(client, address, 80) == {"the-node"}
         _patch_service(cluster, stage.namespace, "named", {"type": "ClusterIP", "externalName": None, **DUAL})
@@ -127,10 +93,10 @@ def test_with_a_proxy_name_of_its_own_the_agent_serves_the_services_that_bear_it
     client = stage.clients[NODE]
     with (
         _held_by_the_node(cluster.node(NODE), [*mine, *theirs], 80),
-        _configured(cluster, serviceProxyName="antrea"),
+        reconfigured(cluster, NODE, antreaProxy={"serviceProxyName": "antrea"}),
     ):
-        _await_state(cluster, stage.namespace, "mine", "balanced")
-        _await_state(cluster, stage.namespace, "theirs", "leftAlone")
+        await_state(cluster, NODE, stage.namespace, "mine", "balanced")
+        await_state(cluster, NODE, stage.namespace, "theirs", "leftAlone")
         for address in mine:
             assert _who(client, address, 80) <= set(stage.servers)
         for address in theirs:
@@ -158,13 +124,13 @@ def test_nodelocal_dnscache_answers_pods_although_kube_dns_has_endpoints(
     client, pods = stage.clients[NODE], set(cluster.pods_of("kube-system", "kube-dns"))
     skipped = "kube-system/kube-dns" if entry == "name" else kube_dns[0]
     with _held_by_the_node(cluster.node(NODE), [LOCAL_DNS, *kube_dns], 53):
-        with _configured(cluster, skipServices=[skipped]):
-            reason = _await_state(cluster, "kube-system", "kube-dns", "leftAlone")["reason"]
+        with reconfigured(cluster, NODE, antreaProxy={"skipServices": [skipped]}):
+            reason = await_state(cluster, NODE, "kube-system", "kube-dns", "leftAlone")["reason"]
             assert reason.startswith("skipServices names ")
             for address in (LOCAL_DNS, *kube_dns):
                 assert _who(client, address, 53) == {"the-node"}
             assert _who(stage.clients["node-2"], kube_dns[0], 53) <= pods, "only this Node was told to skip it"
-        _await_state(cluster, "kube-system", "kube-dns", "balanced")
+        await_state(cluster, NODE, "kube-system", "kube-dns", "balanced")
         assert _who(client, LOCAL_DNS, 53) == {"the-node"}
         for address in kube_dns:
             assert _who(client, address, 53) <= pods

@@ -17,9 +17,7 @@ def not_built(settings: Settings) -> tuple[Problem, ...]:
             "write encap or noEncap",
         ),
         "tunnelType": (settings.tunnel_type is TunnelType.GRE, "gre", "write geneve or vxlan"),
-        "featureGates.AntreaProxy": (not gates.enabled("AntreaProxy"), "false", "remove it"),
         "featureGates.LoadBalancerModeDSR": (gates.enabled("LoadBalancerModeDSR"), "true", "remove it"),
-        "antreaProxy.enable": (not proxy.enable, "false", "remove it"),
         "antreaProxy.proxyAll": (proxy.proxy_all, "true", "remove it"),
         "antreaProxy.defaultLoadBalancerMode": (
             proxy.default_load_balancer_mode is LoadBalancerMode.DSR,

@@ -267,8 +267,8 @@ def test_a_skipped_service_is_told_by_ipv6_too() -> None:
         ("", set()),
         ("trafficEncapMode: hybrid", {"trafficEncapMode"}),
         ("tunnelType: gre", {"tunnelType"}),
-        ("antreaProxy: {enable: false}", {"antreaProxy.enable"}),
-        ("featureGates: {AntreaProxy: false}", {"featureGates.AntreaProxy"}),
+        ("antreaProxy: {enable: false}", set()),
+        ("featureGates: {AntreaProxy: false}", set()),
         ("antreaProxy: {proxyAll: true, serviceProxyName: a}", {"antreaProxy.proxyAll"}),
         (
             "featureGates: {LoadBalancerModeDSR: true}\nantreaProxy: {defaultLoadBalancerMode: dsr}",
