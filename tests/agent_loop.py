@@ -22,6 +22,7 @@ from antrea_proxy.openflow import fields
 from antrea_proxy.openflow.messages import FlowMod, Message
 from antrea_proxy.pipeline.service_templates import PORT_PRIORITY
 from antrea_proxy.pipeline.tables import Table
+from antrea_proxy.proxy.frontends import Rules
 from model_switch_async import AsyncModelSwitch
 from worlds import network
 
@@ -51,7 +52,7 @@ class Loop:
             network=lambda _: self.net,
             admit=lambda contents: self.admit(contents),  # noqa: PLW0108 - a test may replace it
             publish=self.published.append,
-            unsupported={},
+            rules=Rules(),
             reconnecting=lambda: Backoff(first=0.001, limit=0.001),
             retrying=lambda: Backoff(first=0.02, limit=0.02),
         )

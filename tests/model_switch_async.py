@@ -14,6 +14,7 @@ from antrea_proxy.openflow.decoding import decode
 from antrea_proxy.openflow.entries import FlowDesc
 from antrea_proxy.openflow.match_encoding import match_bytes
 from antrea_proxy.openflow.messages import FlowMod, Message
+from antrea_proxy.pipeline.affinity import balancer_of
 from antrea_proxy.pipeline.units import is_ours
 from model_switch import ModelSwitch
 
@@ -56,12 +57,18 @@ class AsyncModelSwitch:
         """Read everything back."""
         self._require()
         await asyncio.sleep(0)
-        flows = {flow.cookie: described(flow) for flow in self.model.flows.values()}
+        entries = [described(flow) for flow in self.model.flows.values()]
+        flows = {entry.cookie: entry for entry in entries if balancer_of(entry.cookie) is None}
         return SwitchContents(
             flows=flows,
+            learned=[entry for entry in entries if balancer_of(entry.cookie) is not None],
             foreign_flows=[flow for cookie, flow in flows.items() if not is_ours(cookie)],
             groups=dict(self.model.groups),
         )
+
+    async def learned(self) -> Sequence[FlowDesc]:
+        """Read back what it has learned."""
+        return (await self.contents()).learned
 
     async def commit(self, messages: Sequence[bytes]) -> None:
         """Let messages take effect, unless a fault prevents it."""

@@ -30,22 +30,27 @@ def answers(services: list[Json], slices: list[Json], node: str, zone: str = "")
             continue
         if "service.kubernetes.io/headless" in labels or "service.kubernetes.io/service-proxy-name" in labels:
             continue
-        for address in spec["clusterIPs"]:
-            for port in spec["ports"]:
-                key = (address, port["protocol"], port["port"])
-                if 0 < port["port"] < 65536 and key not in result:
-                    result[key] = _answer(service, port, address, slices, (node, zone))
+        for port in spec["ports"]:
+            keys = [(address, port["protocol"], port["port"]) for address in spec["clusterIPs"]]
+            own = [key for key in keys if 0 < port["port"] < 65536 and key not in result]
+            circular = {(address, number) for address, _, number in own}
+            for key in own:
+                result[key] = _answer(service, port, (key[0], circular), slices, (node, zone))
     return result
 
 
-def _answer(service: Json, port: Json, address: str, slices: list[Json], place: tuple[str, str]) -> Answer:
+def _answer(
+    service: Json, port: Json, asked: tuple[str, set[tuple[str, int]]], slices: list[Json], place: tuple[str, str]
+) -> Answer:
+    """`asked` is the address, and all addresses and ports of the Service port, which cannot be its endpoints."""
+    address, circular = asked
     best: dict[tuple[str, int], Json] = {}
     for item in slices:
         number = _number(item, service, port, address)
         for endpoint in item["endpoints"] if number else []:
             key = (endpoint["addresses"][0], number)
             facts = _facts(endpoint, place)
-            if key != (address, port["port"]) and (key not in best or _rank(facts) < _rank(best[key])):
+            if key not in circular and (key not in best or _rank(facts) < _rank(best[key])):
                 best[key] = facts
     everywhere = _usable(best)
     if service["spec"].get("internalTrafficPolicy") != "Local":

@@ -38,8 +38,9 @@ def answer_of(load_balancer: LoadBalancer) -> Answer:
 
 def decided(cluster: ClusterState, names: set[NamespacedName]) -> dict[tuple[str, str, int], Answer]:
     return {
-        (str(item.port.address), item.port.protocol.name, item.port.port): answer_of(item)
+        (str(frontend.address), item.port.protocol.name, frontend.port): answer_of(item)
         for item in desired_load_balancers(cluster, names, node_name=NODE)
+        for frontend in item.port.frontends
     }
 
 

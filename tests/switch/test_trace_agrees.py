@@ -95,7 +95,7 @@ def agreed(switch: Switch, first: Packet) -> Walk:
 def test_every_service_port_is_reached_on_the_same_way(compiled: Switch, dp_hash: int) -> None:
     for load_balancer in HERE.load_balancers.values():
         port = load_balancer.port
-        first = packet(CLIENT, str(port.address), port.port, protocol=port.protocol)
+        first = packet(CLIENT, str(port.frontends[0].address), port.port, protocol=port.protocol)
         agreed(compiled, replace(first, dp_hash=dp_hash))
 
 
@@ -104,7 +104,7 @@ def test_the_switch_spreads_over_the_buckets_that_the_walk_knows(compiled: Switc
     by_size = {item.used_count: item for item in HERE.load_balancers.values() if 2 < item.used_count < 9}
     for load_balancer in (by_size[min(by_size)], by_size[max(by_size)]):
         port = load_balancer.port
-        first = packet(CLIENT, str(port.address), port.port, protocol=port.protocol)
+        first = packet(CLIENT, str(port.frontends[0].address), port.port, protocol=port.protocol)
         reached = {
             str(agreed(compiled, replace(first, dp_hash=value)).connections.known[0].reply.source)
             for value in range(1, 129)
@@ -152,7 +152,7 @@ def test_replies_and_what_follows_them_go_the_same_way(compiled: Switch) -> None
     established = 0
     for load_balancer in HERE.load_balancers.values():
         port = load_balancer.port
-        first = packet(CLIENT, str(port.address), port.port, protocol=port.protocol)
+        first = packet(CLIENT, str(port.frontends[0].address), port.port, protocol=port.protocol)
         way = walk(TABLES, first)
         if not way.connections.known or not way.sent:
             continue

@@ -200,7 +200,9 @@ def test_every_decided_load_balancer_is_what_packets_meet(services: list[Json], 
 
 def assert_met(here: World, tables: CompiledTables, load_balancer: LoadBalancer) -> None:
     port = load_balancer.port
-    ways = list(walk_every_way(tables, packet(CLIENT, str(port.address), port.port, protocol=port.protocol)))
+    ways = list(
+        walk_every_way(tables, packet(CLIENT, str(port.frontends[0].address), port.port, protocol=port.protocol))
+    )
     assert not [text for way in ways for text in way.uncertain]
     if load_balancer.outcome is Outcome.REFUSED:
         assert [way.ports for way in ways] == [(REFUSE_PORT,)]

@@ -12,7 +12,7 @@ from antrea_proxy.pipeline.packets import Packet
 from antrea_proxy.pipeline.switch_trace import SwitchLookup, SwitchTrace, differences, parse_trace, trace_arguments
 from antrea_proxy.pipeline.trace import Question, Trace, Verdict, trace
 from antrea_proxy.pipeline.walk import walk
-from antrea_proxy.proxy.service_ports import Protocol
+from antrea_proxy.proxy.frontends import Protocol
 from worlds import CLIENT, WORLD, packet, pod
 
 TABLES = CompiledTables(WORLD.units)
@@ -95,7 +95,7 @@ def as_traced(way_packet: Packet) -> SwitchTrace:
     """What a switch would print that does the same, read."""
     way = walk(TABLES, way_packet)
     lookups = tuple(SwitchLookup(step.table, step.priority, step.cookie or 0) for step in way.steps)
-    return SwitchTrace(lookups=lookups, buckets=(0,), ports=way.ports, complaints=(), text="")
+    return SwitchTrace(lookups=lookups, buckets=(0,), ports=way.ports, complaints=(), remembered=None, text="")
 
 
 def test_the_way_through_a_service_names_every_stage() -> None:
@@ -128,7 +128,7 @@ def test_a_remote_endpoint_names_the_node_at_the_tunnels_end() -> None:
     ("address", "port", "verdict", "words"),
     [
         ("10.96.0.12", 80, Verdict.REFUSED, "none: the Service has no endpoint"),
-        ("10.96.0.13", 80, Verdict.DROPPED, "on another Node, and internalTrafficPolicy is Local"),
+        ("10.96.0.13", 80, Verdict.DROPPED, "on another Node, and the traffic policy is Local"),
         ("10.96.0.10", 81, Verdict.REFUSED, "default/web has the address 10.96.0.10, but does not serve TCP port 81"),
         ("8.8.8.8", 53, Verdict.GATEWAY, "the gateway antrea-gw0"),
         ("10.96.0.14", 80, Verdict.LOCAL, "since the Pod reaches itself"),

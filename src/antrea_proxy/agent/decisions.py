@@ -12,11 +12,15 @@ from antrea_proxy.proxy.load_balancers import LoadBalancer, LoadBalancerName, Lo
 
 @dataclass(slots=True)
 class Decisions:
-    """Load balancers by name, the reasons of Services that are left alone, and what is wrong with Services."""
+    """Load balancers by name, the reasons of Services that are left alone, and what is wrong with Services.
+
+    `affinities` are the time-outs in seconds of the load balancers with session affinity.
+    """
 
     load_balancers: dict[LoadBalancerName, LoadBalancer] = field(default_factory=dict)
     left_alone: dict[NamespacedName, str] = field(default_factory=dict)
     problems: dict[NamespacedName, tuple[str, ...]] = field(default_factory=dict)
+    affinities: dict[LoadBalancerName, int] = field(default_factory=dict)
     _names: dict[NamespacedName, tuple[LoadBalancerName, ...]] = field(default_factory=dict)
 
     @property
@@ -39,10 +43,16 @@ class Decisions:
                 self.problems[name] = problems
         present: dict[NamespacedName, list[LoadBalancerName]] = {}
         for load_balancer in table:
-            self.load_balancers[load_balancer.name] = load_balancer
-            present.setdefault(load_balancer.name.port.service, []).append(load_balancer.name)
-        self._names |= {name: tuple(names) for name, names in present.items()}
+            key = load_balancer.name
+            self.load_balancers[key] = load_balancer
+            present.setdefault(key.port.service, []).append(key)
+            if load_balancer.port.affinity:
+                self.affinities[key] = load_balancer.port.affinity
+            else:
+                self.affinities.pop(key, None)
+        self._names |= {service: tuple(names) for service, names in present.items()}
         gone -= {name for names in present.values() for name in names}
         for lost in gone:
             del self.load_balancers[lost]
+            self.affinities.pop(lost, None)
         return gone

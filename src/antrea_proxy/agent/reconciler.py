@@ -15,25 +15,26 @@ from typing import Final, Protocol
 
 import structlog
 
+from antrea_proxy.agent.affinity_care import AffinityCare
 from antrea_proxy.agent.backoff import Backoff
 from antrea_proxy.agent.decisions import Decisions
 from antrea_proxy.agent.errors import CommitRefused, NetworkUnknown, SwitchLost
 from antrea_proxy.agent.installation import Installation, retry_delays
 from antrea_proxy.agent.marks import Marks
 from antrea_proxy.agent.restoration import used_group_ids
-from antrea_proxy.agent.status import AgentStatus, HealthReport, Phase, SourceReport
+from antrea_proxy.agent.status import AgentStatus, Phase, SourceReport
 from antrea_proxy.agent.switch import SwitchContents
 from antrea_proxy.kubernetes.cluster import ClusterState, Dirty
 from antrea_proxy.kubernetes.names import NamespacedName
 from antrea_proxy.network.values import Network
+from antrea_proxy.openflow.entries import FlowDesc
 from antrea_proxy.pipeline.changes import SWEEP, Step, resynchronisation
 from antrea_proxy.pipeline.compilation import compile_network
 from antrea_proxy.pipeline.group_ids import GroupIds
 from antrea_proxy.pipeline.service_flows import compile_services, service_owner
 from antrea_proxy.pipeline.units import EMPTY, Owner, OwnerKind, Unit
-from antrea_proxy.proxy.load_balancers import ORDINARY, LoadBalancerName, LoadBalancers, desired_load_balancers
-from antrea_proxy.proxy.selection import ServiceSelection
-from antrea_proxy.proxy.service_ports import Protocol as ServiceProtocol
+from antrea_proxy.proxy.frontends import Rules
+from antrea_proxy.proxy.load_balancers import LoadBalancerName, LoadBalancers, desired_load_balancers
 
 _log = structlog.get_logger(__name__)
 
@@ -54,6 +55,9 @@ class Switch(Protocol):
 
     async def contents(self) -> SwitchContents:
         """Read back what it holds. Raises SwitchLost."""
+
+    async def learned(self) -> Sequence[FlowDesc]:
+        """Read back what it has learned of clients. Raises SwitchLost."""
 
     async def commit(self, messages: Sequence[bytes]) -> None:
         """Let messages take effect together. Raises CommitRefused or SwitchLost."""
@@ -80,8 +84,7 @@ class Reconciler:
         network: Callable[[ClusterState], Network | str],
         admit: Callable[[SwitchContents], Awaitable[None]],
         publish: Callable[[AgentStatus], None],
-        unsupported: Mapping[ServiceProtocol, str],
-        selection: ServiceSelection = ORDINARY,
+        rules: Rules,
         reconnecting: Callable[[], Backoff] = reconnect_delays,
         retrying: Callable[[], Backoff] = retry_delays,
     ) -> None:
@@ -90,12 +93,12 @@ class Reconciler:
         self._compute_network = network
         self._admit = admit
         self._publish = publish
-        self._unsupported = unsupported
-        self._selection = selection
+        self._rules = rules
         self._reconnecting = reconnecting
         self._ids: GroupIds[LoadBalancerName] = GroupIds()
         self._numbers_to_release: set[LoadBalancerName] = set()
         self._decisions = Decisions()
+        self._affinity = AffinityCare(self._decisions.affinities)
         self._installation = Installation(delays=retrying)
         self._network: Network | None = None
         self._network_owners: frozenset[Owner] = frozenset()
@@ -136,11 +139,6 @@ class Reconciler:
     def show_sources(self, sources: tuple[SourceReport, ...]) -> None:
         """Publish how the sources are doing."""
         self.status = replace(self.status, sources=sources)
-        self._publish(self.status)
-
-    def show_health(self, health: HealthReport) -> None:
-        """Publish how health checks are doing."""
-        self.status = replace(self.status, health=health)
         self._publish(self.status)
 
     def describe_switch(self, *, bridge: str, datapath_type: str, ovs_version: str) -> None:
@@ -196,7 +194,7 @@ class Reconciler:
         used = used_group_ids(contents, table)
         self._ids.restore(used.known, present=used.taken)
         self._numbers_to_release.clear()
-        units = self._network_units() | compile_services(table, self._ids)
+        units = self._network_units() | compile_services(table, self._ids, now=time.time())
         started = time.monotonic()
         steps = resynchronisation(contents.flows.keys(), contents.groups, units)
         refused = await self._commit([step for step in steps if not _sweeps(step)], units)
@@ -204,6 +202,8 @@ class Reconciler:
             kept = {owner: self._installation.still_held(owner, contents.flows, contents.groups) for owner in refused}
             steps = resynchronisation(contents.flows.keys(), contents.groups, units | kept)
         refused |= await self._commit([step for step in steps if _sweeps(step)], {SWEEP: EMPTY})
+        self._affinity.note(time.time())
+        await self._tend(contents.learned, time.time())
         self._installation.keep_only(units.keys() | {SWEEP})
         self.synchronised = True
         messages = sum(len(step.messages) for step in steps)
@@ -231,7 +231,7 @@ class Reconciler:
             while SWEEP not in self._installation.due():
                 await asyncio.wait(
                     {lost, waking},
-                    timeout=self._installation.seconds_to_retry(),
+                    timeout=self._seconds_to_wait(),
                     return_when=asyncio.FIRST_COMPLETED,
                 )
                 if lost.done():
@@ -243,21 +243,41 @@ class Reconciler:
             lost.cancel()
             waking.cancel()
 
+    def _seconds_to_wait(self) -> float | None:
+        """How long until something is due by itself; None if only a mark calls for a step."""
+        retry, due = self._installation.seconds_to_retry(), self._affinity.due()
+        waits = [] if retry is None else [retry]
+        if due is not None:
+            waits.append(max(0.0, due - time.time()))
+        return min(waits, default=None)
+
+    async def _tend(self, learned: Sequence[FlowDesc], now: float) -> None:
+        """Put right what the switch has learned of clients."""
+        try:
+            await self._affinity.tend(learned, self._ids.known, self._switch.commit, now)
+        except CommitRefused as error:
+            _log.error("the switch refused a change of what it has learned of clients", error=str(error))
+
     async def _step(self) -> None:
+        now = time.time()
         dirty, network_dirty = self._marks.take()
         due = self._installation.due()
-        names = dirty.services | {NamespacedName.parse(owner.name) for owner in due if owner.kind is OwnerKind.SERVICE}
+        names = dirty.services | self._affinity.turned(now)
+        names |= {NamespacedName.parse(owner.name) for owner in due if owner.kind is OwnerKind.SERVICE}
         units: dict[Owner, Unit] = {}
         if network_dirty or any(owner.kind is not OwnerKind.SERVICE for owner in due):
             units |= self._network_units()
         if names:
             table = self._table(names)
             self._numbers_to_release |= self._decisions.take(table, self._cluster)
-            units |= compile_services(table, self._ids)
+            units |= compile_services(table, self._ids, now=now)
         started = time.monotonic()
         wanted = self._installation.worth_trying(units)
         steps = self._installation.steps(wanted)
         refused = await self._commit(steps, wanted)
+        self._affinity.note(now)
+        if self._affinity.must_look(now):
+            await self._tend(await self._switch.learned(), now)
         self._release_numbers()
         if steps:
             self._report_switch(
@@ -281,13 +301,7 @@ class Reconciler:
         self._ids.release(free - self._decisions.load_balancers.keys())
 
     def _table(self, names: Iterable[NamespacedName]) -> LoadBalancers:
-        return desired_load_balancers(
-            self._cluster,
-            names,
-            node_name=self.status.node_name,
-            selection=self._selection,
-            unsupported=self._unsupported,
-        )
+        return desired_load_balancers(self._cluster, names, node_name=self.status.node_name, rules=self._rules)
 
     def _network_units(self) -> dict[Owner, Unit]:
         """The network's units; owners that are no more get an empty one. What cannot be read stays as it was."""

@@ -11,7 +11,7 @@ from antrea_proxy.openflow import fields
 from antrea_proxy.openflow.actions import Group, SetField
 from antrea_proxy.openflow.constants import GroupId
 from antrea_proxy.openflow.entries import FlowDesc
-from antrea_proxy.pipeline.registers import BALANCER
+from antrea_proxy.pipeline.registers import BALANCER, SOURCE
 from antrea_proxy.pipeline.tables import Table
 from antrea_proxy.pipeline.units import COOKIE_MARK, OwnerKind
 from antrea_proxy.proxy.load_balancers import LoadBalancerName, LoadBalancers
@@ -19,8 +19,8 @@ from antrea_proxy.proxy.load_balancers import LoadBalancerName, LoadBalancers
 _SERVICE_FLOW: Final = COOKIE_MARK << 8 | OwnerKind.SERVICE
 """The upper two bytes of a Service flow's cookie. Another version of the agent may have kinds that are unknown here."""
 
-_Frontend = tuple[int, int, int]
-"""Protocol, address and port as numbers."""
+_Frontend = tuple[int, int, int, bool]
+"""Protocol, address and port as numbers, and whether only clients beyond the Node are meant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +43,13 @@ def used_group_ids(contents: SwitchContents, table: LoadBalancers) -> UsedGroupI
                 frontend = _frontend(entry)
                 if frontend is not None:
                     found[frontend] = number
-    known = {
-        LoadBalancerName(port.name, port.family): found[frontend]
-        for port in table.ports
-        if (frontend := (int(port.protocol), int(port.address), port.port)) in found
-    }
+    known: dict[LoadBalancerName, GroupId] = {}
+    for port in table.ports:
+        for item in port.frontends:
+            for scope, outside in ((item.inside, False), (item.outside, True)):
+                key = (int(port.protocol), int(item.address or 0), item.port, outside)
+                if scope is not None and key in found:
+                    known.setdefault(LoadBalancerName(port.name, port.family, scope), found[key])
     return UsedGroupIds(known=known, taken=frozenset(taken))
 
 
@@ -67,4 +69,4 @@ def _frontend(entry: FlowDesc) -> _Frontend | None:
     port = next((values[field] for field in (fields.TCP_DST, fields.UDP_DST, fields.SCTP_DST) if field in values), None)
     if address is None or port is None:
         return None
-    return values[fields.IP_PROTO], address, port
+    return values[fields.IP_PROTO], address, port, SOURCE in values

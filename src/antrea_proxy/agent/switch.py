@@ -16,6 +16,8 @@ from antrea_proxy.openflow.connection import Connection
 from antrea_proxy.openflow.constants import OFPP_NORMAL, Cookie, GroupId
 from antrea_proxy.openflow.entries import FlowDesc
 from antrea_proxy.openflow.errors import DecodeError
+from antrea_proxy.pipeline.affinity import balancer_of
+from antrea_proxy.pipeline.tables import Table
 from antrea_proxy.pipeline.units import is_ours
 
 ANSWER_TIMEOUT_S: Final = 30.0
@@ -26,9 +28,13 @@ _NORMAL: Final = encode_instructions((Output(OFPP_NORMAL),))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchContents:
-    """What a switch holds: flows by cookie, the foreign ones among them, and groups by their bytes."""
+    """What a switch holds: flows by cookie, the foreign ones among them, and groups by their bytes.
+
+    What it has learned of clients stands apart.
+    """
 
     flows: Mapping[Cookie, FlowDesc]
+    learned: Sequence[FlowDesc]
     foreign_flows: Sequence[FlowDesc]
     groups: Mapping[GroupId, bytes]
 
@@ -65,12 +71,21 @@ class OpenFlowSwitch:
         link = self._linked()
         flow_parts = await link.request(messages.FlowDescRequest())
         group_parts = await link.request(messages.GroupDescRequest())
-        flows = [entry for part in flow_parts for entry in part.flows]
+        flows: list[FlowDesc] = []
+        learned: list[FlowDesc] = []
+        for entry in (entry for part in flow_parts for entry in part.flows):
+            (flows if balancer_of(entry.cookie) is None else learned).append(entry)
         return SwitchContents(
             flows={entry.cookie: entry for entry in flows},
+            learned=learned,
             foreign_flows=[entry for entry in flows if not is_ours(entry.cookie) and not _is_default(entry)],
             groups={entry.group_id: entry.raw for part in group_parts for entry in part.groups},
         )
+
+    async def learned(self) -> Sequence[FlowDesc]:
+        """Read back what it has learned of clients."""
+        parts = await self._linked().request(messages.FlowDescRequest(table=Table.AFFINITY.id))
+        return [entry for part in parts for entry in part.flows if balancer_of(entry.cookie) is not None]
 
     async def commit(self, wanted: Sequence[bytes]) -> None:
         """Let encoded messages take effect together, in their order. Raises CommitRefused when none of them did."""

@@ -25,8 +25,19 @@ def _ports(item: Item) -> str:
     return ",".join(dict.fromkeys(f"{port['port']}/{port['protocol']}" for port in item["ports"]))
 
 
-def _addresses(item: Item) -> str:
-    return ",".join(dict.fromkeys(port["address"] for port in item["ports"]))
+def _cluster_ips(item: Item) -> str:
+    return ",".join(dict.fromkeys(port["address"] for port in item["ports"] if port["kind"] == "ClusterIP"))
+
+
+def _external_ips(item: Item) -> str:
+    """Load-balancer and external IPs, and `nodes` where NodePorts are served."""
+    external = (port["address"] or "nodes" for port in item["ports"] if port["kind"] != "ClusterIP")
+    return ",".join(dict.fromkeys(external)) or "<none>"
+
+
+def _affinity(item: Item) -> str:
+    seconds = {port["affinitySeconds"] for port in item["ports"]} - {0}
+    return ",".join(f"{value}s" for value in sorted(seconds)) or "<none>"
 
 
 def _in_use(item: Item) -> str:
@@ -78,11 +89,13 @@ RESOURCES: Final = (
             _NAMESPACE,
             _NAME,
             Column(head="STATE", text=_state),
-            Column(head="CLUSTER-IP", text=_addresses),
+            Column(head="CLUSTER-IP", text=_cluster_ips),
+            Column(head="EXTERNAL-IP", text=_external_ips),
             Column(head="PORT(S)", text=_ports),
             Column(head="ENDPOINTS", text=_in_use),
             Column(head="FLOWS", text=lambda item: item["flows"]),
             Column(head="GROUPS", text=lambda item: item["groups"], wide=True),
+            Column(head="AFFINITY", text=_affinity, wide=True),
             Column(head="NOTE", text=_note, wide=True),
         ),
     ),

@@ -17,7 +17,8 @@ from antrea_proxy.pipeline.packets import Packet
 from antrea_proxy.pipeline.switch_trace import SwitchTrace, parse_trace
 from antrea_proxy.pipeline.trace import Question, Trace, trace
 from antrea_proxy.pipeline.walk_steps import Step, Walk
-from antrea_proxy.proxy.service_ports import Protocol, ServicePort
+from antrea_proxy.proxy.frontends import Frontend, Protocol
+from antrea_proxy.proxy.service_ports import ServicePort
 
 TraceInSwitch: TypeAlias = Callable[[Packet], Awaitable[str]]
 """Runs `ofproto/trace` for a packet and returns what it prints; raises SwitchTraceError if that cannot be had."""
@@ -83,14 +84,17 @@ def _question(status: AgentStatus, pod: PodInterface, request: TraceRequest) -> 
     try:
         address = ip_address(request.address)
     except ValueError:
-        port = _service_port(status, pod, request, protocol)
-        return Question(pod=pod, address=port.address, port=port.port, protocol=port.protocol, dp_hash=request.choice)
+        port, frontend = _service_port(status, pod, request, protocol)
+        assert frontend.address is not None  # noqa: S101 - `_service_port` takes no NodePort
+        return Question(
+            pod=pod, address=frontend.address, port=frontend.port, protocol=port.protocol, dp_hash=request.choice
+        )
     number = _port_number(request.port)
     if protocol is None:
         served = {
             item.port.protocol
             for item in status.load_balancers.values()
-            if item.port.address == address and item.port.port == number
+            if any((frontend.address, frontend.port) == (address, number) for frontend in item.port.frontends)
         }
         protocol = min(served, default=Protocol.TCP)
     return Question(pod=pod, address=address, port=number, protocol=protocol, dp_hash=request.choice)
@@ -112,11 +116,13 @@ def _port_number(text: str) -> int:
 
 def _service_port(
     status: AgentStatus, pod: PodInterface, request: TraceRequest, protocol: Protocol | None
-) -> ServicePort:
+) -> tuple[ServicePort, Frontend]:
+    """The Service port that is meant, and its first address."""
     name = NamespacedName(request.service_namespace or request.namespace, request.address)
     if name in status.left_alone:
         raise UnknownError(f"Service {name} is left alone: {status.left_alone[name]}; give an address instead")
-    ports = [item.port for key, item in status.load_balancers.items() if key.port.service == name]
+    found = (item.port for key, item in status.load_balancers.items() if key.port.service == name)
+    ports = list({id(port): port for port in found}.values())
     if not ports:
         problems = "; ".join(status.service_problems.get(name, ()))
         raise UnknownError(f"Service {name} is not balanced here{f': {problems}' if problems else ''}")
@@ -136,7 +142,8 @@ def _service_port(
             f"Service {name} has no port {request.port!r} that Pod {pod.namespace}/{pod.name} can reach so; "
             f"it has {known}"
         )
-    return min(fitting, key=lambda port: (port.family, port.protocol))
+    chosen = min(fitting, key=lambda port: (port.family, port.protocol))
+    return chosen, next(item for item in chosen.frontends if item.address is not None)
 
 
 def _view(found: Trace, reason: str) -> TraceView:

@@ -15,15 +15,25 @@ class View(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class ServicePortView(View, frozen=True, kw_only=True):
-    """A Service port in one IP family, 4 or 6. `outcome` is balanced, refused or dropped."""
+    """A Service port at one of its addresses. `family` is 4 or 6, `outcome` is balanced, refused or dropped.
+
+    `kind` is ClusterIP, loadBalancerIP, externalIP or NodePort (whose address is empty: every node-port address).
+    `clients` are anywhere, inside (Pods of this Node and the Node itself) or outside; `endpoints` are those of the
+    cluster, or local ones alone. Without `source_ranges` everybody may connect. `affinity_seconds` is 0 for none.
+    """
 
     name: str
     family: int
     protocol: str
+    kind: str
     address: str
     port: int
+    clients: str
+    endpoints: str
     outcome: str
     endpoints_in_use: int
+    affinity_seconds: int = 0
+    source_ranges: tuple[str, ...] | None = None
 
 
 class ServiceView(View, frozen=True, kw_only=True):
@@ -152,7 +162,6 @@ class StatusView(View, frozen=True, kw_only=True):
     switch: SwitchView
     sources: tuple[SourceView, ...]
     network_problems: tuple[str, ...]
-    health_problem: str
     services: int
     services_left_alone: int
     services_with_problems: int

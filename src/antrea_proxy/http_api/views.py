@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from antrea_proxy.agent.status import AgentStatus
 from antrea_proxy.http_api.view_types import (
@@ -20,6 +21,7 @@ from antrea_proxy.kubernetes.names import NamespacedName
 from antrea_proxy.pipeline.pod_flows import pod_owner
 from antrea_proxy.pipeline.service_flows import service_owner
 from antrea_proxy.pipeline.units import EMPTY
+from antrea_proxy.proxy.frontends import FrontendKind
 from antrea_proxy.proxy.load_balancers import LoadBalancer
 
 
@@ -72,8 +74,7 @@ def status_view(status: AgentStatus) -> StatusView:
         network_problems=status.network_problems + (tuple(map(str, network.problems)) if network is not None else ()),
         services=len({name.port.service for name in status.load_balancers}),
         services_left_alone=len(status.left_alone),
-        services_with_problems=len(status.service_problems.keys() | status.health.of_services),
-        health_problem=status.health.problem,
+        services_with_problems=len(status.service_problems),
         pods=0 if network is None else len(network.pods),
         peers=0 if network is None else len(network.peers),
     )
@@ -85,14 +86,10 @@ def service_views(status: AgentStatus, selection: Selection) -> Iterator[Service
     for key, load_balancer in status.load_balancers.items():
         if selection.takes(*key.port.service):
             balanced.setdefault(key.port.service, []).append(load_balancer)
-    others = (
-        name
-        for name in (*status.left_alone, *status.service_problems, *status.health.of_services)
-        if selection.takes(*name)
-    )
+    others = (name for name in (*status.left_alone, *status.service_problems) if selection.takes(*name))
     for name in sorted({*balanced, *others}):
         unit = status.installed.get(service_owner(name), EMPTY)
-        ports = tuple(_service_port(item) for item in balanced.get(name, ()))
+        ports = tuple(view for item in balanced.get(name, ()) for view in _service_ports(item))
         reason = status.left_alone.get(name, "")
         yield ServiceView(
             namespace=name.namespace,
@@ -100,7 +97,7 @@ def service_views(status: AgentStatus, selection: Selection) -> Iterator[Service
             state="balanced" if ports else "leftAlone" if reason else "notServed",
             reason=reason,
             ports=ports,
-            problems=(*status.service_problems.get(name, ()), *_health_problem(status, name)),
+            problems=status.service_problems.get(name, ()),
             flows=len(unit.flows),
             groups=len(unit.groups),
         )
@@ -185,19 +182,34 @@ def pod_views(status: AgentStatus, selection: Selection) -> Iterator[PodView]:
             )
 
 
-def _health_problem(status: AgentStatus, name: NamespacedName) -> tuple[str, ...]:
-    found = status.health.of_services.get(name)
-    return () if found is None else (found,)
+_KINDS: Final = {
+    FrontendKind.CLUSTER_IP: "ClusterIP",
+    FrontendKind.LOAD_BALANCER_IP: "loadBalancerIP",
+    FrontendKind.EXTERNAL_IP: "externalIP",
+    FrontendKind.NODE_PORT: "NodePort",
+}
 
 
-def _service_port(load_balancer: LoadBalancer) -> ServicePortView:
-    port = load_balancer.port
-    return ServicePortView(
-        name=port.name.port,
-        family=port.family,
-        protocol=port.protocol.name,
-        address=str(port.address),
-        port=port.port,
-        outcome=load_balancer.outcome.name.lower(),
-        endpoints_in_use=load_balancer.used_count,
-    )
+def _service_ports(load_balancer: LoadBalancer) -> Iterator[ServicePortView]:
+    """A load balancer at each address that leads to it."""
+    port, scope = load_balancer.port, load_balancer.scope
+    outcome, in_use = load_balancer.outcome.name.lower(), load_balancer.used_count
+    for frontend in port.frontends:
+        if scope not in frontend.scopes:
+            continue
+        everybody = len(frontend.scopes) == 1 and frontend.outside is not None
+        ranges = frontend.source_ranges
+        yield ServicePortView(
+            name=port.name.port,
+            family=port.family,
+            protocol=port.protocol.name,
+            kind=_KINDS[frontend.kind],
+            address="" if frontend.address is None else str(frontend.address),
+            port=frontend.port,
+            clients="anywhere" if everybody else "inside" if frontend.inside is scope else "outside",
+            endpoints=scope.name.lower(),
+            outcome=outcome,
+            endpoints_in_use=in_use,
+            affinity_seconds=port.affinity,
+            source_ranges=None if ranges is None else tuple(map(str, ranges)),
+        )

@@ -29,6 +29,7 @@ from antrea_proxy.pipeline.registers import (
     CONNTRACK_ZONE,
     OUTPUT_PORT,
     SERVICE_MARK,
+    SLOT,
     SOURCE,
     SOURCE_MARK_MASK,
     SOURCE_MASK,
@@ -118,6 +119,8 @@ def _conntrack() -> Iterator[FlowEntry]:
 
 def _passages() -> Iterator[FlowEntry]:
     """Where no more special flow decides, a packet goes on to the next stage."""
+    # A client that is not remembered keeps slot 0, which is no endpoint's number.
+    yield flow(OWNER, Table.AFFINITY, 0, Match(), [SetField(SLOT, 0)])
     for table, following in (
         (Table.SERVICE_LB, Table.EGRESS_POLICY),
         (Table.SERVICE_SLOT, Table.EGRESS_POLICY),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from antrea_proxy.proxy.service_ports import Protocol
+from antrea_proxy.proxy.frontends import Protocol
 
 _SCTP_IN_USERSPACE: Final = (3, 2)
 """The first Open vSwitch whose userspace connection tracker reads SCTP ports."""

@@ -212,6 +212,10 @@ class CompiledTables:
     def __init__(self, units: Mapping[Owner, Unit]) -> None:
         self._units = dict(units)
 
+    def plus(self, owner: Owner, unit: Unit) -> CompiledTables:
+        """These tables with one more unit."""
+        return CompiledTables(self._units | {owner: unit})
+
     @cached_property
     def _shapes(self) -> tuple[_Shape, ...]:
         by_length: dict[int, list[_Shape]] = {}

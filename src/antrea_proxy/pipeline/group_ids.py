@@ -16,11 +16,13 @@ FIRST: Final = 1
 class GroupIds(Generic[Key]):
     """Gives each load balancer a number of its own.
 
-    A number is not given again before it was released, that is, before the switch has forgotten its group.
+    A number is not given again before it was released, that is, before the switch has forgotten its group. A load
+    balancer of several groups has a number for each part, from 1 on, beside its own.
     """
 
     def __init__(self) -> None:
         self._numbers: dict[Key, GroupId] = {}
+        self._parts: dict[Key, list[GroupId]] = {}
         self._free: list[GroupId] = []
         self._next = FIRST
 
@@ -34,9 +36,24 @@ class GroupIds(Generic[Key]):
             number = self._numbers[key] = self._take()
         return number
 
+    def parts_of(self, key: Key, count: int) -> list[GroupId]:
+        """The numbers of the load balancer's first `count` parts.
+
+        Raises OverflowError when all numbers are taken.
+        """
+        parts = self._parts.setdefault(key, [])
+        while len(parts) < count:
+            parts.append(self._take())
+        return parts[:count]
+
+    def known(self, key: Key) -> GroupId | None:
+        """The load balancer's number; None if it never needed one."""
+        return self._numbers.get(key)
+
     def restore(self, known: Mapping[Key, GroupId], *, present: Iterable[GroupId]) -> None:
         """Take over what a switch holds: `known` owners keep their numbers, no other present one is given out."""
         self._numbers = dict(known)
+        self._parts = {}
         self._free = []
         taken = (number for number in (*known.values(), *present) if number < HASH_GROUPS)
         self._next = GroupId(max(taken, default=FIRST - 1) + 1)
@@ -47,6 +64,7 @@ class GroupIds(Generic[Key]):
             number = self._numbers.pop(key, None)
             if number is not None:
                 self._free.append(number)
+            self._free += self._parts.pop(key, [])
 
     def _take(self) -> GroupId:
         if self._free:

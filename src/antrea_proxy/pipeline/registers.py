@@ -20,10 +20,10 @@ OUTPUT_PORT: Final[Field] = fields.REG1
 """The OpenFlow port that L3Forwarding chose."""
 
 BALANCER: Final[Field] = fields.REG2
-"""The load balancer whose slot table is asked; 0 outside of that."""
+"""The load balancer whose slots or affinity is asked; 0 outside of that."""
 
 SLOT: Final[Field] = fields.REG3
-"""The slot of a new connection; 0 outside of the slot tables."""
+"""The slot of a new connection, or with session affinity the number of its endpoint; 0 outside of ServiceSlot."""
 
 CONNTRACK_ZONE: Final = 65520
 """The one zone, of both families: a connection is looked up once."""
@@ -40,7 +40,10 @@ class Source(IntEnum):
 
     TUNNEL = 1
     GATEWAY = 2
+    """From the Node itself, or what its stack passes on."""
     POD = 3
+    OUTSIDE = 4
+    """Through the gateway, from beyond the Node, for a Service's external address."""
 
     @property
     def load(self) -> SetField:

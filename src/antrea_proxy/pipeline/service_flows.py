@@ -1,38 +1,41 @@
 """Load balancers -> flows and groups, for thousands at once.
 
-Load balancers of one shape (family, protocol, number of endpoints) differ in numbers alone: their messages are one
-template with columns stamped into it.
+What is alike but for numbers (the addresses of one family and protocol that lead to load balancers of one kind, groups
+of one size) is one template with columns of values stamped into it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from antrea_proxy.kubernetes.names import NamespacedName
-from antrea_proxy.openflow.batch_encoding import Template
-from antrea_proxy.openflow.constants import GroupId
+from antrea_proxy.openflow.batch_encoding import Column
+from antrea_proxy.openflow.encoding import encode
+from antrea_proxy.pipeline.affinity_flows import affinity_unit
+from antrea_proxy.pipeline.balancers import Balancer, Balancers, keys, slot_flows
 from antrea_proxy.pipeline.group_ids import GroupIds
 from antrea_proxy.pipeline.service_templates import (
+    ADDRESS_BYTES,
     IPV4,
     Selection,
     Shape,
     flow_template,
     group_template,
-    slot_template,
+    service_flow,
+    shut_template,
     unserved_template,
 )
-from antrea_proxy.pipeline.slots import assign, needs_slots, slot_bits
+from antrea_proxy.pipeline.slots import assign, slot_bits
 from antrea_proxy.pipeline.units import FlowEntry, GroupEntry, Owner, OwnerKind, Unit, sealed
 from antrea_proxy.proxy.endpoints import Candidates
-from antrea_proxy.proxy.load_balancers import LoadBalancerName, LoadBalancers, Outcome
+from antrea_proxy.proxy.frontends import Frontend, IPNetwork, Scope
+from antrea_proxy.proxy.load_balancers import LoadBalancerName, LoadBalancers
 from antrea_proxy.proxy.selection import IPAddress
 from antrea_proxy.proxy.service_ports import ServicePort
-
-Column = NDArray[np.uint16] | NDArray[np.uint32] | NDArray[np.uint8]
 
 
 @dataclass(slots=True)
@@ -52,31 +55,120 @@ def service_owner(service: NamespacedName) -> Owner:
     return Owner(OwnerKind.SERVICE, str(service))
 
 
-def compile_services(load_balancers: LoadBalancers, ids: GroupIds[LoadBalancerName]) -> dict[Owner, Unit]:
-    """The flows and groups of each Service asked for; an empty unit for one that is no longer balanced."""
+def compile_services(
+    load_balancers: LoadBalancers, ids: GroupIds[LoadBalancerName], *, now: float = 0.0
+) -> dict[Owner, Unit]:
+    """The flows and groups of each Service asked for; an empty unit for one that is no longer balanced.
+
+    `now` is the Unix time in seconds, of which clients with session affinity have their epoch.
+    """
     owners = {name: service_owner(name) for name in load_balancers.services}
     parts = {name: _Parts() for name in load_balancers.services}
     _refuse_unserved(load_balancers, owners, parts)
-    used, starts = load_balancers.used()
-    for shape, rows in _shapes(load_balancers, np.diff(starts)).items():
-        ports = [load_balancers.ports[row] for row in rows]
-        columns = _frontend_columns(ports)
-        if shape.selection in {Selection.GROUP, Selection.SLOTS}:
-            numbers = [ids.of(LoadBalancerName(port.name, port.family)) for port in ports]
-            columns["balancer"] = np.array(numbers, np.uint32)
-        if shape.selection is Selection.SLOTS:
-            for port, row, number in zip(ports, rows, numbers, strict=True):
-                slots = _slot_flows(used[starts[row] : starts[row + 1]], shape, number, owners[port.name.service])
-                parts[port.name.service].slots += slots
-        elif shape.selection in {Selection.SINGLE, Selection.GROUP}:
-            columns |= _endpoint_columns(used, starts[rows], shape)
-        if shape.selection is Selection.GROUP:
-            for port, number, message in zip(ports, numbers, _stamped(group_template(shape), columns), strict=True):
-                parts[port.name.service].groups.append(GroupEntry(number, message.tobytes()))
-        for port, message in zip(ports, _stamped(flow_template(shape), columns), strict=True):
-            service = port.name.service
-            parts[service].flows.append(sealed(owners[service], message.tobytes()))
+    chosen = Balancers(load_balancers, ids)
+    _groups(chosen, parts)
+    for row, balancer in enumerate(chosen.rows):
+        service = load_balancers.ports[row].name.service
+        if balancer.selection is Selection.SLOTS:
+            parts[service].slots += _slot_table(chosen.endpoints(row), balancer, owners[service])
+        elif balancer.selection is Selection.AFFINITY:
+            unit = affinity_unit(chosen, row, owners[service], now)
+            parts[service].slots += unit.flows
+            parts[service].groups += unit.groups
+    _frontends(chosen, owners, parts)
     return {owners[service]: part.unit() for service, part in parts.items()}
+
+
+def _slot_table(endpoints: Candidates, balancer: Balancer, owner: Owner) -> list[FlowEntry]:
+    chosen = endpoints[np.array(assign(keys(endpoints), slot_bits(balancer.size)))]
+    return slot_flows(chosen, np.arange(len(chosen), dtype=np.uint32), balancer, owner)
+
+
+def _groups(chosen: Balancers, parts: Mapping[NamespacedName, _Parts]) -> None:
+    """The groups of load balancers that have one, those of one size at once."""
+    sizes: dict[tuple[int, int], list[int]] = {}
+    for row, balancer in enumerate(chosen.rows):
+        if balancer.selection is Selection.GROUP:
+            sizes.setdefault((balancer.family, balancer.size), []).append(row)
+    for (family, count), rows in sizes.items():
+        numbers = [chosen.rows[row].number for row in rows]
+        columns = chosen.columns(rows, count) | {"balancer": np.array(numbers, np.uint32)}
+        for row, number, message in zip(rows, numbers, group_template(family, count).stamp(columns), strict=True):
+            parts[chosen.table.ports[row].name.service].groups.append(GroupEntry(number, message.tobytes()))
+
+
+class _Target(NamedTuple):
+    """An address of a row."""
+
+    row: int
+    address: IPAddress
+    port: int
+
+
+def _frontends(
+    chosen: Balancers, owners: Mapping[NamespacedName, Owner], parts: Mapping[NamespacedName, _Parts]
+) -> None:
+    """The flows that lead to the load balancers, those of one shape at once."""
+    rows = enumerate(zip(chosen.table.ports, chosen.table.scopes, strict=True))
+    row_of = {(id(port), scope): row for row, (port, scope) in rows}
+    shapes: dict[Shape, list[_Target]] = {}
+    for port in {id(port): port for port in chosen.table.ports}.values():
+        owner, part = owners[port.name.service], parts[port.name.service]
+        for frontend in port.frontends:
+            if frontend.address is None:
+                continue
+            for scope, outside in _ways(frontend):
+                target = _Target(row_of[id(port), scope], frontend.address, frontend.port)
+                shape = chosen.rows[target.row].shape(outside=outside)
+                if frontend.source_ranges is None:
+                    shapes.setdefault(shape, []).append(target)
+                else:
+                    part.flows += _ranged(chosen, shape, target, frontend.source_ranges, owner)
+            if frontend.source_ranges is not None:
+                part.flows.append(_shut(port, frontend.address, frontend.port, owner))
+    for shape, targets in shapes.items():
+        columns = _target_columns(chosen, shape, targets)
+        for target, message in zip(targets, flow_template(shape).stamp(columns), strict=True):
+            service = chosen.table.ports[target.row].name.service
+            parts[service].flows.append(sealed(owners[service], message.tobytes()))
+
+
+def _ways(frontend: Frontend) -> Iterator[tuple[Scope, bool]]:
+    """The scopes that lead on from an address, and whether for clients beyond the Node alone."""
+    yield frontend.inside, False
+    if frontend.outside is not None and frontend.outside is not frontend.inside:
+        yield frontend.outside, True
+
+
+def _target_columns(chosen: Balancers, shape: Shape, targets: Sequence[_Target]) -> dict[str, Column]:
+    columns: dict[str, Column] = {
+        "address": _address_column([target.address for target in targets]),
+        "port": np.array([target.port for target in targets], np.uint16),
+    }
+    rows = [target.row for target in targets]
+    if shape.selection.numbered:
+        columns["balancer"] = np.array([chosen.rows[row].number for row in rows], np.uint32)
+    elif shape.selection is Selection.SINGLE:
+        columns |= chosen.columns(rows, 1)
+    return columns
+
+
+def _ranged(
+    chosen: Balancers, shape: Shape, target: _Target, ranges: Sequence[IPNetwork], owner: Owner
+) -> Iterator[FlowEntry]:
+    values = {"address": int(target.address), "port": target.port, "balancer": chosen.rows[target.row].number}
+    if shape.selection is Selection.SINGLE:
+        endpoint = chosen.endpoints(target.row)[0]
+        packed = endpoint["address"].tobytes()
+        values |= {"address0": int.from_bytes(packed[-ADDRESS_BYTES[shape.family] :], "big")}
+        values |= {"port0": int(endpoint["port"])}
+    for source in ranges:
+        yield sealed(owner, encode(service_flow(shape, values, source)))
+
+
+def _shut(port: ServicePort, address: IPAddress, number: int, owner: Owner) -> FlowEntry:
+    columns = {"address": _address_column([address]), "port": np.array([number], np.uint16)}
+    return sealed(owner, shut_template(port.family, int(port.protocol)).stamp(columns)[0].tobytes())
 
 
 def _refuse_unserved(
@@ -86,7 +178,7 @@ def _refuse_unserved(
         found = [
             (service, address)
             for service, ports in load_balancers.services.items()
-            for address in ports.addresses
+            for address in ports.cluster_ips
             if address.version == family
         ]
         if found:
@@ -95,68 +187,7 @@ def _refuse_unserved(
                 parts[service].flows.append(sealed(owners[service], message.tobytes()))
 
 
-def _shapes(load_balancers: LoadBalancers, counts: NDArray[np.int64]) -> Mapping[Shape, list[int]]:
-    shapes: dict[Shape, list[int]] = {}
-    rows = zip(load_balancers.ports, load_balancers.outcomes.tolist(), counts.tolist(), strict=True)
-    for row, (port, outcome, count) in enumerate(rows):
-        selection, size = _selection(Outcome(outcome), count)
-        shape = Shape(family=port.family, protocol=int(port.protocol), selection=selection, size=size)
-        shapes.setdefault(shape, []).append(row)
-    return shapes
-
-
-def _selection(outcome: Outcome, endpoints: int) -> tuple[Selection, int]:
-    if outcome is Outcome.DROPPED:
-        return Selection.DROP, 0
-    if outcome is Outcome.REFUSED:
-        return Selection.REFUSE, 0
-    if endpoints == 1:
-        return Selection.SINGLE, 0
-    if needs_slots(endpoints):
-        return Selection.SLOTS, slot_bits(endpoints)
-    return Selection.GROUP, endpoints
-
-
-def _frontend_columns(ports: Sequence[ServicePort]) -> dict[str, Column]:
-    return {
-        "address": _address_column([port.address for port in ports]),
-        "port": np.array([port.port for port in ports], np.uint16),
-    }
-
-
-def _endpoint_columns(used: Candidates, starts: NDArray[np.int64], shape: Shape) -> dict[str, Column]:
-    columns: dict[str, Column] = {}
-    for place in range(1 if shape.selection is Selection.SINGLE else shape.size):
-        endpoints = used[starts + place]
-        columns[f"address{place}"] = _packed_column(endpoints["address"], shape.family)
-        columns[f"port{place}"] = endpoints["port"].astype(np.uint16)
-    return columns
-
-
-def _slot_flows(endpoints: Candidates, shape: Shape, balancer: GroupId, owner: Owner) -> list[FlowEntry]:
-    keys = [row["address"].tobytes() + row["port"].tobytes() for row in endpoints]
-    chosen = endpoints[np.array(assign(keys, shape.size))]
-    messages = slot_template(shape.family, shape.protocol).stamp(
-        {
-            "balancer": np.full(len(chosen), balancer, np.uint32),
-            "slot": np.arange(len(chosen), dtype=np.uint32),
-            "address0": _packed_column(chosen["address"], shape.family),
-            "port0": chosen["port"].astype(np.uint16),
-        }
-    )
-    return [sealed(owner, message.tobytes()) for message in messages]
-
-
-def _stamped(template: Template, columns: Mapping[str, Column]) -> NDArray[np.uint8]:
-    return template.stamp({name: columns[name] for name in template.holes})
-
-
 def _address_column(addresses: Sequence[IPAddress]) -> Column:
     """Addresses of one family as a column: numbers for IPv4, rows of sixteen bytes for IPv6."""
     packed = np.frombuffer(b"".join(address.packed for address in addresses), np.uint8)
     return packed.view(">u4").astype(np.uint32) if addresses[0].version == IPV4 else packed.reshape(-1, 16)
-
-
-def _packed_column(addresses: NDArray[np.void], family: int) -> Column:
-    packed = np.ascontiguousarray(addresses).view(np.uint8).reshape(-1, 16)
-    return np.ascontiguousarray(packed[:, 12:]).view(">u4").reshape(-1).astype(np.uint32) if family == IPV4 else packed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -10,22 +10,53 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from antrea_proxy.openflow import fields
-from antrea_proxy.openflow.actions import Action, Conntrack, Group, Nat, Output, SetField
-from antrea_proxy.openflow.batch_encoding import Template
+from antrea_proxy.openflow.actions import (
+    Action,
+    Conntrack,
+    Group,
+    Learn,
+    LearnLoad,
+    LearnMatch,
+    Nat,
+    Output,
+    Resubmit,
+    SetField,
+)
+from antrea_proxy.openflow.batch_encoding import Hole, Template
 from antrea_proxy.openflow.constants import GroupId, GroupModCommand, GroupType, NatKind
 from antrea_proxy.openflow.match import Match
 from antrea_proxy.openflow.messages import Bucket, FlowMod, GroupMod, SelectionMethod
 from antrea_proxy.pipeline import shares
+from antrea_proxy.pipeline.affinity import learned_cookie
 from antrea_proxy.pipeline.layout import REFUSE_PORT
-from antrea_proxy.pipeline.registers import BALANCER, CONNTRACK_ZONE, SERVICE_MARK, SLOT
+from antrea_proxy.pipeline.registers import (
+    BALANCER,
+    CONNTRACK_ZONE,
+    SERVICE_MARK,
+    SLOT,
+    SOURCE,
+    SOURCE_MASK,
+    Source,
+)
 from antrea_proxy.pipeline.slots import hash_group
 from antrea_proxy.pipeline.tables import Table
+from antrea_proxy.proxy.frontends import IPNetwork
+
+OUTSIDE_PRIORITY: Final = 210
+"""Above what Pods and the Node get at the same address and port."""
 
 PORT_PRIORITY: Final = 200
+SHUT_PRIORITY: Final = 190
+"""Below the source ranges of a port: all others are dropped."""
+
 ADDRESS_PRIORITY: Final = 100
 """Below its ports: what no port serves is refused."""
 
 SLOT_PRIORITY: Final = 100
+UNREMEMBERED_PRIORITY: Final = 50
+"""Below the endpoints of a load balancer: a client that has none of them."""
+
+LEARNED_PRIORITY: Final = 100
 
 IPV4: Final = 4
 ADDRESS_BYTES: Final = {4: 4, 6: 16}
@@ -35,6 +66,11 @@ REFUSE: Final[tuple[Action, ...]] = (Output(REFUSE_PORT),)
 
 Pods address their frames to its MAC: the gateway's.
 """
+
+Condition = tuple[fields.Field, int] | tuple[fields.Field, int, int]
+
+_SOURCES: Final = {4: (fields.ETH_TYPE_IPV4, fields.IPV4_SRC), 6: (fields.ETH_TYPE_IPV6, fields.IPV6_SRC)}
+"""By family: the Ethernet type, and where a client's address stands."""
 
 _L4_DESTINATION: Final = {
     fields.IP_PROTO_TCP: fields.TCP_DST,
@@ -51,19 +87,26 @@ class Selection(Enum):
     SINGLE = "the only endpoint"
     GROUP = "a select group"
     SLOTS = "a slot table"
+    AFFINITY = "the endpoint that the client had last"
+
+    @property
+    def numbered(self) -> bool:
+        """Whether the load balancer needs a number."""
+        return self in {Selection.GROUP, Selection.SLOTS, Selection.AFFINITY}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """What load balancers of one template have in common.
+    """What the flows of one template have in common: they lead to load balancers that choose alike.
 
-    `size` is the number of endpoints of a GROUP, the number of bits of SLOTS, else 0.
+    `bits` are those of a slot, 0 for other selections. `outside` flows are for what comes from beyond the Node.
     """
 
     family: int
     protocol: int
     selection: Selection
-    size: int = 0
+    bits: int = 0
+    outside: bool = False
 
 
 @cache
@@ -79,29 +122,49 @@ def unserved_template(family: int) -> Template:
 
 
 @cache
+def shut_template(family: int, protocol: int) -> Template:
+    """Drops whoever is in none of a port's source ranges. Holes: address, port."""
+
+    def build(*, address: int, port: int) -> FlowMod:
+        match = Match(*_to_port(family, protocol, address, port))
+        return FlowMod(table=Table.SERVICE_LB.id, priority=SHUT_PRIORITY, match=match)
+
+    return Template.of(build, {"address": ADDRESS_BYTES[family], "port": 2})
+
+
+@cache
 def flow_template(shape: Shape) -> Template:
-    """The flow of a Service port; new connections alone come to it (ConntrackState sees to that).
+    """The flows of Service ports' addresses, as `service_flow` makes them, with the same holes.
 
-    Holes: address, port; of a SINGLE also address0 and port0, of a GROUP or SLOTS also balancer.
+    A source range is no template's business: the bits beyond it may not be set.
     """
-
-    def build(**holes: int) -> FlowMod:
-        match = Match(
-            *_to(shape.family, holes["address"]),
-            (fields.IP_PROTO, shape.protocol),
-            (_L4_DESTINATION[shape.protocol], holes["port"]),
-        )
-        return FlowMod(
-            table=Table.SERVICE_LB.id, priority=PORT_PRIORITY, match=match, actions=_flow_actions(shape, holes)
-        )
-
     size = ADDRESS_BYTES[shape.family]
-    holes = {"address": size, "port": 2}
+    holes: dict[str, int | Hole] = {"address": size, "port": 2}
     if shape.selection is Selection.SINGLE:
         holes |= {"address0": size, "port0": 2}
-    elif shape.selection in {Selection.GROUP, Selection.SLOTS}:
+    elif shape.selection.numbered:
         holes["balancer"] = 4
-    return Template.of(build, holes)
+    return Template.of(lambda **values: service_flow(shape, values), holes)
+
+
+def service_flow(shape: Shape, values: Mapping[str, int], source: IPNetwork | None = None) -> FlowMod:
+    """The flow of a Service port's address; new connections alone come to it (ConntrackState sees to that).
+
+    Values: address, port; of a SINGLE also address0 and port0, of a numbered selection also balancer. `source` are the
+    only clients that it is for.
+    """
+    conditions = list(_to_port(shape.family, shape.protocol, values["address"], values["port"]))
+    if source is not None:
+        field = _SOURCES[shape.family][1]
+        conditions.append((field, int(source.network_address), int(source.netmask)))
+    if shape.outside:
+        conditions.append((SOURCE, Source.OUTSIDE, SOURCE_MASK))
+    return FlowMod(
+        table=Table.SERVICE_LB.id,
+        priority=OUTSIDE_PRIORITY if shape.outside else PORT_PRIORITY,
+        match=Match(*conditions),
+        actions=_flow_actions(shape, values),
+    )
 
 
 def _flow_actions(shape: Shape, holes: Mapping[str, int]) -> tuple[Action, ...]:
@@ -116,35 +179,39 @@ def _flow_actions(shape: Shape, holes: Mapping[str, int]) -> tuple[Action, ...]:
         case Selection.GROUP:
             return (Group(GroupId(holes["balancer"])),)
         case Selection.SLOTS:
-            return (SetField(BALANCER, holes["balancer"]), Group(hash_group(shape.size)))
+            return (SetField(BALANCER, holes["balancer"]), Group(hash_group(shape.bits)))
+        case Selection.AFFINITY:
+            return (
+                SetField(BALANCER, holes["balancer"]),
+                Resubmit(Table.AFFINITY.id),
+                Resubmit(Table.SERVICE_SLOT.id),
+            )
 
 
 @cache
-def group_template(shape: Shape) -> Template:
+def group_template(family: int, count: int) -> Template:
     """A select group: dp_hash, which chooses without the slow path, over the whole L4 header (its parameter 0).
 
     Holes: balancer, and address<n> and port<n> of every endpoint.
     """
-    weights = shares.weights(shape.size)
+    weights = shares.weights(count)
 
     def build(**holes: int) -> GroupMod:
-        endpoints = [
-            _translation(shape.family, holes[f"address{place}"], holes[f"port{place}"]) for place in range(shape.size)
-        ]
+        endpoints = [_translation(family, holes[f"address{place}"], holes[f"port{place}"]) for place in range(count)]
         return GroupMod(
             command=GroupModCommand.ADD_OR_MOD,
             type=GroupType.SELECT,
             group_id=GroupId(holes["balancer"]),
             buckets=tuple(
-                Bucket(bucket_id=place, weight=weight, actions=(endpoints[place % shape.size],))
+                Bucket(bucket_id=place, weight=weight, actions=(endpoints[place % count],))
                 for place, weight in enumerate(weights)
             ),
             selection_method=SelectionMethod(name="dp_hash"),
         )
 
-    size = ADDRESS_BYTES[shape.family]
-    holes = {"balancer": 4}
-    for place in range(shape.size):
+    size = ADDRESS_BYTES[family]
+    holes: dict[str, int | Hole] = {"balancer": 4}
+    for place in range(count):
         holes |= {f"address{place}": size, f"port{place}": 2}
     return Template.of(build, holes)
 
@@ -168,6 +235,104 @@ def slot_template(family: int, protocol: int) -> Template:
     return Template.of(build, {"balancer": 4, "slot": 4, "address0": ADDRESS_BYTES[family], "port0": 2})
 
 
+@cache
+def unremembered_template() -> Template:
+    """A client without an endpoint, or with one that is gone, goes to the group. Hole: balancer."""
+
+    def build(*, balancer: int) -> FlowMod:
+        return FlowMod(
+            table=Table.SERVICE_SLOT.id,
+            priority=UNREMEMBERED_PRIORITY,
+            match=Match((BALANCER, balancer)),
+            actions=(Group(GroupId(balancer)),),
+        )
+
+    return Template.of(build, {"balancer": 4})
+
+
+@cache
+def learn_template(family: int) -> Template:
+    """Remembers a client's endpoint. Holes: balancer, and timeout: the learned flow's idle time-out in seconds."""
+    eth_type, source = _SOURCES[family]
+
+    def build(*, balancer: int, timeout: int) -> FlowMod:
+        learn = Learn(
+            table=Table.AFFINITY.id,
+            priority=LEARNED_PRIORITY,
+            cookie=learned_cookie(GroupId(balancer)),
+            idle_timeout=timeout,
+            specs=(
+                LearnMatch(BALANCER, BALANCER),
+                LearnMatch(fields.ETH_TYPE, eth_type),
+                LearnMatch(source, source),
+                LearnLoad(SLOT, SLOT),
+            ),
+        )
+        return FlowMod(
+            table=Table.AFFINITY_LEARN.id,
+            priority=SLOT_PRIORITY,
+            match=Match((BALANCER, balancer), (fields.ETH_TYPE, eth_type)),
+            actions=(learn, Resubmit(Table.SERVICE_SLOT.id)),
+        )
+
+    return Template.of(build, {"balancer": 4, "timeout": 2})
+
+
+@cache
+def affinity_group_template(family: int, count: int) -> Template:
+    """Chooses for a client by its address and the epoch. Holes: balancer, epoch, and slot<n> of every endpoint.
+
+    Buckets have their endpoints' numbers, so that a change of one moves no client of the others: Open vSwitch takes the
+    bucket whose number and the hash give the highest score (ovs-ofctl(8), selection_method=hash).
+    """
+
+    def build(**holes: int) -> GroupMod:
+        numbers = [holes[f"slot{place}"] for place in range(count)]
+        return _hash_group(
+            family,
+            holes,
+            (
+                Bucket(
+                    bucket_id=number,
+                    weight=shares.WEIGHT,
+                    actions=(SetField(SLOT, number), Resubmit(Table.AFFINITY_LEARN.id)),
+                )
+                for number in numbers
+            ),
+        )
+
+    return Template.of(build, {"balancer": 4, "epoch": 8, **{f"slot{place}": 4 for place in range(count)}})
+
+
+@cache
+def parted_group_template(family: int, count: int) -> Template:
+    """Chooses one of several groups for a client. Holes: balancer, epoch, and part<n>, the groups' numbers."""
+
+    def build(**holes: int) -> GroupMod:
+        numbers = [holes[f"part{place}"] for place in range(count)]
+        return _hash_group(
+            family,
+            holes,
+            (
+                Bucket(bucket_id=place, weight=shares.WEIGHT, actions=(Group(GroupId(number)),))
+                for place, number in enumerate(numbers)
+            ),
+        )
+
+    return Template.of(build, {"balancer": 4, "epoch": 8, **{f"part{place}": 4 for place in range(count)}})
+
+
+def _hash_group(family: int, holes: Mapping[str, int], buckets: Iterable[Bucket]) -> GroupMod:
+    source = _SOURCES[family][1]
+    return GroupMod(
+        command=GroupModCommand.ADD_OR_MOD,
+        type=GroupType.SELECT,
+        group_id=GroupId(holes["balancer"]),
+        buckets=tuple(buckets),
+        selection_method=SelectionMethod(name="hash", parameter=holes["epoch"], fields=((source, source.all_ones),)),
+    )
+
+
 def _translation(family: int, address: int, port: int) -> Conntrack:
     """Endpoint DNAT: commit the connection, translated, and go on where policies see the endpoint's address."""
     target = IPv4Address(address) if family == IPV4 else IPv6Address(address)
@@ -186,3 +351,7 @@ def _to(family: int, address: int) -> tuple[tuple[fields.Field, int], tuple[fiel
     if family == IPV4:
         return (fields.ETH_TYPE, fields.ETH_TYPE_IPV4), (fields.IPV4_DST, address)
     return (fields.ETH_TYPE, fields.ETH_TYPE_IPV6), (fields.IPV6_DST, address)
+
+
+def _to_port(family: int, protocol: int, address: int, port: int) -> tuple[Condition, ...]:
+    return (*_to(family, address), (fields.IP_PROTO, protocol), (_L4_DESTINATION[protocol], port))

@@ -12,15 +12,18 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Final, NamedTuple
 
-from antrea_proxy.openflow.constants import CtState
+from antrea_proxy.openflow.constants import Cookie, CtState
 from antrea_proxy.openflow.groups import Bucket
+from antrea_proxy.pipeline.affinity import balancer_of
 from antrea_proxy.pipeline.flow_index import CompiledGroup
 from antrea_proxy.pipeline.packets import Packet
+from antrea_proxy.pipeline.registers import SLOT
 from antrea_proxy.pipeline.walk import table_title
 from antrea_proxy.pipeline.walk_steps import Dropped, Step, Walk
 
 _LOOKUP: Final = re.compile(r"\s*(\d+)\. (?:.*?,? ?priority (\d+)(?:, cookie (0x[0-9a-f]+))?|No match\.)$")
 _BUCKET: Final = re.compile(r"\s*-> using bucket (\d+)")
+_LOAD: Final = re.compile(rf"\s*(?:load|set_field):(0x[0-9a-f]+)->(?:NXM_NX_)?{SLOT.name}(?:\[\])?$", re.IGNORECASE)
 _OUTPUT: Final = re.compile(r"\s*(?:output:(\d+)|-> output port is (\d+)|(IN_PORT))$")
 _COMPLAINT: Final = re.compile(r"\s*>> *(.+)")
 _BRIDGE: Final = re.compile(r'\s*bridge\("(.+)"\)$')
@@ -35,21 +38,31 @@ class SwitchLookup(NamedTuple):
     cookie: int
 
 
+class Remembered(NamedTuple):
+    """What a learned flow says of a client: the slot of its endpoint. The cookie names the load balancer."""
+
+    cookie: Cookie
+    slot: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchTrace:
-    """What a switch would do with a packet. `complaints` are its own remarks, such as on a port that does not exist."""
+    """What a switch would do with a packet. `complaints` are its own remarks, such as on a port that does not exist.
+
+    `remembered` is the client's endpoint by a flow that the switch learned; None if it met no such flow.
+    """
 
     lookups: tuple[SwitchLookup, ...]
     buckets: tuple[int, ...]
     ports: tuple[int, ...]
     complaints: tuple[str, ...]
+    remembered: Remembered | None
     text: str
 
     def choose(self, _group: CompiledGroup, buckets: Sequence[Bucket]) -> int:
-        """Choose as the switch did: for a walk that goes the same way through one group."""
-        wanted = self.buckets[0] if self.buckets else None
-        places = [place for place, bucket in enumerate(buckets) if bucket.bucket_id == wanted]
-        return places[0] if places else 0
+        """Choose as the switch did."""
+        places = {bucket.bucket_id: place for place, bucket in enumerate(buckets)}
+        return next((places[number] for number in self.buckets if number in places), 0)
 
 
 def trace_arguments(bridge: str, packet: Packet, *, states: Sequence[CtState] = ()) -> tuple[str, ...]:
@@ -73,6 +86,7 @@ def parse_trace(text: str) -> SwitchTrace:
     buckets: list[int] = []
     ports: list[int] = []
     complaints: list[str] = []
+    remembered: Remembered | None = None
     in_port, bridge, ours = 0, "", True
     for line in text.splitlines():
         if found := _BRIDGE.match(line):
@@ -85,6 +99,8 @@ def parse_trace(text: str) -> SwitchTrace:
             lookups.append(
                 SwitchLookup(int(table), None if priority is None else int(priority), int(cookie or "0", 16))
             )
+        elif (found := _LOAD.match(line)) and lookups and balancer_of(lookups[-1].cookie) is not None:
+            remembered = Remembered(Cookie(lookups[-1].cookie), int(found[1], 16))
         elif found := _BUCKET.match(line):
             buckets.append(int(found[1]))
         elif found := _OUTPUT.match(line):
@@ -98,6 +114,7 @@ def parse_trace(text: str) -> SwitchTrace:
         buckets=tuple(buckets),
         ports=tuple(ports),
         complaints=tuple(complaints),
+        remembered=remembered,
         text=text,
     )
 

@@ -27,8 +27,12 @@ class Table(IntEnum):
     """Established connections leave for EgressPolicy; what the tracker calls invalid TCP is dropped."""
     SERVICE_LB = 30
     """New connections to a Service's address: to a group, to its single endpoint, or refused."""
+    AFFINITY = 35
+    """Learned: which endpoint a client of a Service with session affinity had last."""
     SERVICE_SLOT = 40
-    """Of a Service with many endpoints: from the connection's slot to its endpoint."""
+    """From a new connection's slot, or its client's endpoint, to the translation; clients without one to a group."""
+    AFFINITY_LEARN = 45
+    """Remembers the endpoint that a client's group chose."""
     EGRESS_POLICY = 50
     """Reserved for a policy engine: it sees Pods' addresses, after the Service's address was translated."""
     L3_FORWARDING = 60
@@ -57,7 +61,9 @@ _TITLES: Final = {
     Table.CONNTRACK: "Conntrack",
     Table.CONNTRACK_STATE: "ConntrackState",
     Table.SERVICE_LB: "ServiceLB",
+    Table.AFFINITY: "Affinity",
     Table.SERVICE_SLOT: "ServiceSlot",
+    Table.AFFINITY_LEARN: "AffinityLearn",
     Table.EGRESS_POLICY: "EgressPolicy",
     Table.L3_FORWARDING: "L3Forwarding",
     Table.INGRESS_POLICY: "IngressPolicy",

@@ -14,17 +14,22 @@ from typing import Final
 from antrea_proxy.network.interfaces import PodInterface
 from antrea_proxy.network.values import Network
 from antrea_proxy.openflow import fields
-from antrea_proxy.openflow.actions import Conntrack, Nat
+from antrea_proxy.openflow.actions import Conntrack, Nat, SetField
+from antrea_proxy.openflow.encoding import encode
+from antrea_proxy.openflow.match import Match
+from antrea_proxy.openflow.messages import FlowMod
 from antrea_proxy.pipeline.flow_index import CompiledTables
 from antrea_proxy.pipeline.layout import GATEWAY_PORT, REFUSE_PORT, TUNNEL_PORT, mac_number
 from antrea_proxy.pipeline.packets import TCP_ACK, TCP_SYN, IPAddress, Packet
-from antrea_proxy.pipeline.switch_trace import SwitchTrace, differences
+from antrea_proxy.pipeline.registers import BALANCER, SLOT
+from antrea_proxy.pipeline.service_templates import LEARNED_PRIORITY
+from antrea_proxy.pipeline.switch_trace import Remembered, SwitchTrace, differences
 from antrea_proxy.pipeline.tables import Table
-from antrea_proxy.pipeline.units import OwnerKind
+from antrea_proxy.pipeline.units import FlowEntry, Owner, OwnerKind, Unit, flow_key
 from antrea_proxy.pipeline.walk import Choose, first_bucket, walk
 from antrea_proxy.pipeline.walk_steps import Chose, Walk, WasTracked
+from antrea_proxy.proxy.frontends import Frontend, Protocol
 from antrea_proxy.proxy.load_balancers import EndpointReport, LoadBalancer, LoadBalancerName, Outcome
-from antrea_proxy.proxy.service_ports import Protocol
 
 CLIENT_PORT: Final = 40000
 """The source port of a traced connection, in the range from which Linux takes them."""
@@ -143,8 +148,11 @@ def trace(
     Raises ValueError if the Pod has no address of the family.
     """
     choose: Choose = first_bucket if switch is None else switch.choose
+    if switch is not None and switch.remembered is not None:
+        tables = tables.plus(Owner(OwnerKind.AFFINITY, ""), _learned(question, switch.remembered))
     way = walk(tables, question.packet(network), choose=choose)
-    balancer = _balancer(load_balancers, question)
+    found = frontend_of(load_balancers, question)
+    balancer, frontend = (None, None) if found is None else found
     translation = _translation(way)
     verdict = _verdict(way)
     reply = _reply(tables, way, verdict)
@@ -153,7 +161,8 @@ def trace(
     owner = next((step.owner for step in way.steps if step.owner and step.owner.kind is OwnerKind.SERVICE), None)
     stages = (
         _pod_stage(question),
-        _service_stage(question, balancer, None if owner is None else owner.name),
+        _service_stage(question, balancer, frontend, None if owner is None else owner.name),
+        *_affinity_stages(way, balancer),
         *_endpoint_stages(choices, balancer, verdict),
         *_translation_stages(way, translation),
         _output_stage(way, network, verdict),
@@ -172,12 +181,16 @@ def trace(
     )
 
 
-def _balancer(load_balancers: Mapping[LoadBalancerName, LoadBalancer], question: Question) -> LoadBalancer | None:
-    wanted = (question.address, question.port, question.protocol)
+def frontend_of(
+    load_balancers: Mapping[LoadBalancerName, LoadBalancer], question: Question
+) -> tuple[LoadBalancer, Frontend] | None:
+    """Find what a Pod gets at an address: the load balancer, and the address of its Service port."""
+    wanted = (question.address, question.port)
     for balancer in load_balancers.values():
-        port = balancer.port
-        if (port.address, port.port, port.protocol) == wanted:
-            return balancer
+        if balancer.port.protocol is question.protocol:
+            for frontend in balancer.port.frontends:
+                if (frontend.address, frontend.port) == wanted and frontend.inside is balancer.scope:
+                    return balancer, frontend
     return None
 
 
@@ -280,14 +293,47 @@ def _pod_stage(question: Question) -> Stage:
     return Stage(title="Pod", text=text)
 
 
-def _service_stage(question: Question, balancer: LoadBalancer | None, owner: str | None) -> Stage:
-    if balancer is not None:
-        family = balancer.port.family
-        return Stage(title="Service", text=f"{balancer.name.port}, its ClusterIP and port (IPv{family})")
+def _service_stage(
+    question: Question, balancer: LoadBalancer | None, frontend: Frontend | None, owner: str | None
+) -> Stage:
+    if balancer is not None and frontend is not None:
+        text = f"{balancer.name.port}, its {frontend.kind.words} and port (IPv{balancer.port.family})"
+        return Stage(title="Service", text=text)
     if owner is not None:
         served = f"{question.protocol.name} port {question.port}"
         return Stage(title="Service", text=f"{owner} has the address {question.address}, but does not serve {served}")
     return Stage(title="Service", text="none has this address and port: the packet keeps its destination")
+
+
+def _affinity_stages(way: Walk, balancer: LoadBalancer | None) -> Sequence[Stage]:
+    if balancer is None or not balancer.port.affinity:
+        return []
+    met = {step.table for step in way.steps}
+    if Table.AFFINITY not in met:
+        return []
+    kept = f"for {balancer.port.affinity} s after its last new connection"
+    if Table.AFFINITY_LEARN in met:
+        return [Stage(title="Affinity", text=f"the client is new: it is chosen for by its address, and kept {kept}")]
+    return [Stage(title="Affinity", text=f"the client keeps the endpoint that it had {kept}")]
+
+
+def _learned(question: Question, remembered: Remembered) -> Unit:
+    """The flow by which a switch remembers the client, as `learn_template` makes it learn one."""
+    six = isinstance(question.address, IPv6Address)
+    source = question.pod.ipv6 if six else question.pod.ipv4
+    message = FlowMod(
+        table=Table.AFFINITY.id,
+        priority=LEARNED_PRIORITY,
+        cookie=remembered.cookie,
+        match=Match(
+            (BALANCER, remembered.cookie & 0xFFFF_FFFF),
+            (fields.ETH_TYPE, fields.ETH_TYPE_IPV6 if six else fields.ETH_TYPE_IPV4),
+            (fields.IPV6_SRC if six else fields.IPV4_SRC, int(source or 0)),
+        ),
+        actions=(SetField(SLOT, remembered.slot),),
+    )
+    data = encode(message)
+    return Unit(flows=(FlowEntry(flow_key(data), remembered.cookie, data),))
 
 
 def _endpoint_stages(choices: Sequence[Choice], balancer: LoadBalancer | None, verdict: Verdict) -> Sequence[Stage]:

@@ -40,6 +40,8 @@ class OwnerKind(IntEnum):
     POD = 2
     NODE = 3
     SERVICE = 4
+    AFFINITY = 5
+    """What the switch learned of a Service's clients; the rest of the cookie is the load balancer's number."""
 
 
 class Owner(NamedTuple):

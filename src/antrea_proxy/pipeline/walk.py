@@ -38,6 +38,7 @@ from antrea_proxy.pipeline.walk_steps import (
     Copied,
     Dropped,
     Event,
+    Learned,
     NotWalked,
     Resubmitted,
     Sent,
@@ -204,7 +205,7 @@ class _Walker:
                     for known in (fields.CT_STATE, fields.CT_ZONE, fields.CT_MARK, fields.CT_LABEL):
                         packet.pop(known, None)
                 case Learn():
-                    here.events.append(NotWalked(what=f"a flow is learned in table {action.table}"))
+                    here.events.append(Learned(table=action.table, title=table_title(action.table)))
                 case Nat() | UnknownAction():
                     here.events.append(NotWalked(what=f"{action}"))
                 case _:

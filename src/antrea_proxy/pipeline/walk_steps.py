@@ -137,6 +137,17 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """A flow was learned, for packets that come later."""
+
+    table: int
+    title: str
+
+    def __str__(self) -> str:
+        return f"a flow is learned in {self.title}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NotWalked:
     """The switch does something here that a virtual packet cannot follow."""
 
@@ -146,7 +157,7 @@ class NotWalked:
         return f"not followed: {self.what}"
 
 
-Event: TypeAlias = Wrote | Copied | TtlLowered | Resubmitted | Chose | WasTracked | Sent | Dropped | NotWalked
+Event: TypeAlias = Wrote | Copied | TtlLowered | Resubmitted | Chose | WasTracked | Sent | Dropped | Learned | NotWalked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

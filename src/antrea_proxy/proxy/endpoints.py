@@ -28,6 +28,11 @@ CANDIDATE: Final = np.dtype(
 
 Candidates = NDArray[np.void]
 
+OWN_ADDRESS: Final = np.dtype([("load_balancer", "<i4"), ("address", ADDRESS), ("port", "<u2")])
+"""An address and port at which a load balancer itself is reached, ordered by load balancer."""
+
+OwnAddresses = NDArray[np.void]
+
 
 class Verdict(IntEnum):
     """Why an endpoint is in or out. The first two are in."""
@@ -61,7 +66,7 @@ _EXPLANATIONS: Final = {
     Verdict.NOT_READY: "not ready",
     Verdict.TERMINATING: "terminating, and other endpoints are ready",
     Verdict.NOT_SERVING: "terminating and no longer serving",
-    Verdict.OTHER_NODE: "on another Node, and internalTrafficPolicy is Local",
+    Verdict.OTHER_NODE: "on another Node, and the traffic policy is Local",
     Verdict.DUPLICATE: "the same address and port stands in another EndpointSlice, too",
     Verdict.UNREADABLE: "its address cannot be read",
     Verdict.FOR_OTHER_NODES: "ready, but its hints give it to other Nodes",
@@ -76,13 +81,13 @@ def sort_and_judge(
     this_node: int,
     reach: NDArray[np.uint8],
     local_only: NDArray[np.bool_],
-    own: Candidates,
+    own: OwnAddresses,
 ) -> Candidates:
     """Order candidates by load balancer, address and port, and give each its verdict.
 
-    `local_only` tells of each load balancer whether its policy is Local, `own` holds its own address and port;
+    `local_only` tells of each load balancer whether its scope is this Node, `own` holds its own addresses and ports;
     `this_node` is this Node's number, `reach` what hints say to it. Rules: ready endpoints that the topology allows; if
-    none is ready, those serving and terminating (KEP 1669); with the policy Local the same among this Node's endpoints,
+    none is ready, those serving and terminating (KEP 1669); locally the same among this Node's endpoints,
     whatever their hints (KEP 2086). An address and port that comes twice counts once: ready beats serving beats the
     rest.
     """
@@ -95,7 +100,7 @@ def sort_and_judge(
 
     unreadable = (conditions & Condition.UNREADABLE) != 0
     duplicate = _repeats(candidates)
-    circular = (candidates["address"] == own["address"][owner]) & (candidates["port"] == own["port"][owner])
+    circular = _circular(candidates, own, count)
     nowhere = candidates["node"] == NOTHING
     elsewhere = local_only[owner] & ((candidates["node"] != this_node) | nowhere)
     possible = ~(unreadable | duplicate | circular | elsewhere)
@@ -135,6 +140,19 @@ def sort_and_judge(
         Verdict.NOT_READY,
     )
     return candidates
+
+
+def _circular(ordered: Candidates, own: OwnAddresses, count: int) -> NDArray[np.bool_]:
+    """Which candidates are an address and port of their own load balancer: all its addresses, one turn for each."""
+    answer = np.zeros(len(ordered), np.bool_)
+    starts = np.searchsorted(own["load_balancer"], np.arange(count + 1))
+    counts = np.diff(starts)
+    for turn in range(int(counts.max(initial=0))):
+        rows = np.minimum(starts[:-1] + turn, len(own) - 1)
+        here = own[rows][ordered["load_balancer"]]
+        equal = (ordered["address"] == here["address"]) & (ordered["port"] == here["port"])
+        answer |= equal & (counts > turn)[ordered["load_balancer"]]
+    return answer
 
 
 def _repeats(ordered: Candidates) -> NDArray[np.bool_]:

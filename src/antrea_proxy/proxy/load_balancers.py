@@ -5,33 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from antrea_proxy.kubernetes.cluster import ClusterState
-from antrea_proxy.kubernetes.columns import ADDRESS, Condition, SliceEndpoints, address_column, address_text, joined
+from antrea_proxy.kubernetes.columns import Condition, SliceEndpoints, address_column, address_text, joined
 from antrea_proxy.kubernetes.names import NamespacedName, ServicePortName
-from antrea_proxy.proxy.endpoints import CANDIDATE, Candidates, Verdict, sort_and_judge
-from antrea_proxy.proxy.selection import ServiceSelection
-from antrea_proxy.proxy.service_ports import Protocol, ServicePort, ServicePorts, TrafficPolicy, service_ports
+from antrea_proxy.proxy.endpoints import CANDIDATE, OWN_ADDRESS, Candidates, OwnAddresses, Verdict, sort_and_judge
+from antrea_proxy.proxy.frontends import Rules, Scope
+from antrea_proxy.proxy.service_ports import USUAL, ServicePort, ServicePorts, service_ports
 from antrea_proxy.proxy.topology import Place, reach_of
-
-ORDINARY: Final = ServiceSelection()
-"""The Services that are served where the configuration names none to be left alone."""
-
-_OWN = np.dtype([("address", ADDRESS), ("port", "<u2")])
 
 
 class LoadBalancerName(NamedTuple):
-    """A Service port in one IP family (4 or 6)."""
+    """A Service port in one IP family (4 or 6), with the endpoints of one scope."""
 
     port: ServicePortName
     family: int
+    scope: Scope = Scope.CLUSTER
 
     def __str__(self) -> str:
-        return f"{self.port}/IPv{self.family}"
+        return f"{self.port}/IPv{self.family}{'/local' if self.scope is Scope.LOCAL else ''}"
 
 
 class Outcome(IntEnum):
@@ -41,7 +37,7 @@ class Outcome(IntEnum):
     REFUSED = 1
     """No usable endpoint: the client is told at once."""
     DROPPED = 2
-    """internalTrafficPolicy is Local, no endpoint is on this Node, but the cluster has one (KEP 2086)."""
+    """The traffic policy is Local, no endpoint is on this Node, but the cluster has one (KEP 2086)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +56,9 @@ class EndpointReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LoadBalancers:
-    """Load balancers of some Services, as columns; the row of each is its place in `ports`.
+    """Load balancers of some Services, as columns; the row of each is its place in `ports`, and in `scopes`.
+
+    A ServicePort has a row for each scope that one of its addresses needs.
 
     `services` are all that were asked for: one that has no row is to be balanced no more. Of the rows in `candidates`,
     those of load balancer i are candidates[starts[i]:starts[i + 1]], in the order of their addresses.
@@ -68,6 +66,7 @@ class LoadBalancers:
 
     services: Mapping[NamespacedName, ServicePorts]
     ports: Sequence[ServicePort]
+    scopes: Sequence[Scope]
     outcomes: NDArray[np.uint8]
     candidates: Candidates
     starts: NDArray[np.int64]
@@ -104,7 +103,12 @@ class LoadBalancer:
     @property
     def name(self) -> LoadBalancerName:
         """Whose load balancer it is."""
-        return LoadBalancerName(self.port.name, self.port.family)
+        return LoadBalancerName(self.port.name, self.port.family, self.scope)
+
+    @property
+    def scope(self) -> Scope:
+        """Whose endpoints it uses."""
+        return self._table.scopes[self._index]
 
     @property
     def outcome(self) -> Outcome:
@@ -136,42 +140,48 @@ class LoadBalancer:
 
 
 def desired_load_balancers(
-    cluster: ClusterState,
-    names: Iterable[NamespacedName],
-    *,
-    node_name: str,
-    selection: ServiceSelection = ORDINARY,
-    unsupported: Mapping[Protocol, str] | None = None,
+    cluster: ClusterState, names: Iterable[NamespacedName], *, node_name: str, rules: Rules = USUAL
 ) -> LoadBalancers:
     """Decide what the Node `node_name` balances for the Services `names`; a name without a Service has no row."""
     services = {
-        name: service_ports(cluster.services[name], cluster, selection=selection, unsupported=dict(unsupported or {}))
-        if name in cluster.services
-        else ServicePorts()
+        name: service_ports(cluster.services[name], cluster, rules) if name in cluster.services else ServicePorts()
         for name in names
     }
-    ports = [port for item in services.values() for port in item.ports]
+    rows = [(port, scope) for item in services.values() for port in item.ports for scope in sorted(port.scopes)]
+    ports = [port for port, _ in rows]
     candidates, sources = _gather(cluster, ports)
-    own = np.empty(len(ports), _OWN)
-    own["address"] = address_column(port.address for port in ports)
-    own["port"] = [port.port for port in ports]
-    local_only = np.array([port.internal_traffic_policy is TrafficPolicy.LOCAL for port in ports], np.bool_)
+    local_only = np.array([scope is Scope.LOCAL for _, scope in rows], np.bool_)
     candidates = sort_and_judge(
         candidates,
         this_node=cluster.node_numbers.known(node_name),
         reach=reach_of(cluster.hint_numbers.values, Place(node=node_name, zone=cluster.zone_of(node_name))),
         local_only=local_only,
-        own=own,
+        own=_own_addresses(ports),
     )
     return LoadBalancers(
         services=services,
         ports=ports,
+        scopes=[scope for _, scope in rows],
         outcomes=_outcomes(candidates, local_only),
         candidates=candidates,
         starts=np.searchsorted(candidates["load_balancer"], np.arange(len(ports) + 1)),
         sources=sources,
         node_names=cluster.node_numbers.values,
     )
+
+
+def _own_addresses(ports: Sequence[ServicePort]) -> OwnAddresses:
+    found = [
+        (row, frontend.address, frontend.port)
+        for row, port in enumerate(ports)
+        for frontend in port.frontends
+        if frontend.address is not None
+    ]
+    own = np.empty(len(found), OWN_ADDRESS)
+    own["load_balancer"] = [row for row, _, _ in found]
+    own["address"] = address_column(address for _, address, _ in found)
+    own["port"] = [port for _, _, port in found]
+    return own
 
 
 def _gather(cluster: ClusterState, ports: Sequence[ServicePort]) -> tuple[Candidates, list[SliceEndpoints]]:

@@ -73,6 +73,10 @@ class ServiceSelection:
         return None
 
 
+ORDINARY: Final = ServiceSelection()
+"""The Services that are served where the configuration names none to be left alone."""
+
+
 def cluster_ips(service: Service) -> tuple[str, ...]:
     """Return the Service's ClusterIPs; an object from before dual stack has the single field only."""
     listed = service.spec.cluster_ips or ((service.spec.cluster_ip,) if service.spec.cluster_ip else ())

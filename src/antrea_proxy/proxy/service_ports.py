@@ -2,131 +2,215 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum, IntEnum
-from itertools import takewhile
+from typing import Final, NamedTuple
 
 from antrea_proxy.kubernetes.cluster import ClusterState
 from antrea_proxy.kubernetes.names import ServicePortName
 from antrea_proxy.kubernetes.objects import Service
 from antrea_proxy.kubernetes.objects import ServicePort as ApiServicePort
-from antrea_proxy.proxy.selection import IPAddress, ServiceSelection, cluster_ips, parse_address
+from antrea_proxy.proxy.frontends import (
+    Claim,
+    Frontend,
+    FrontendKind,
+    IPNetwork,
+    Protocol,
+    Rules,
+    Scope,
+    TrafficPolicy,
+    affinity_timeout,
+    claims,
+    source_ranges,
+)
+from antrea_proxy.proxy.selection import IPAddress
 
-
-class Protocol(IntEnum):
-    """The protocols of a Service port, by their IANA numbers."""
-
-    TCP = 6
-    UDP = 17
-    SCTP = 132
-
-
-class TrafficPolicy(Enum):
-    """internalTrafficPolicy and externalTrafficPolicy (KEP 2086)."""
-
-    CLUSTER = "Cluster"
-    LOCAL = "Local"
+USUAL: Final = Rules()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServicePort:
-    """One port of a Service in one IP family, on its ClusterIP. `family` is 4 or 6, `port` 1 to 65535."""
+    """One port of a Service in one IP family (4 or 6), with every address at which it is reached.
+
+    `affinity` is the time in seconds for which a client keeps its endpoint, 0 for no session affinity.
+    """
 
     name: ServicePortName
     family: int
     protocol: Protocol
-    address: IPAddress
-    port: int
-    internal_traffic_policy: TrafficPolicy = TrafficPolicy.CLUSTER
+    frontends: tuple[Frontend, ...]
+    affinity: int = 0
+
+    @property
+    def scopes(self) -> frozenset[Scope]:
+        """Every scope that somebody gets at one of the addresses."""
+        first = self.frontends[0].scopes
+        return first if len(self.frontends) == 1 else first.union(*(item.scopes for item in self.frontends[1:]))
+
+    @property
+    def port(self) -> int:
+        """The port of every address but a NodePort's, 1 to 65535."""
+        return self.frontends[0].port
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServicePorts:
-    """What one Service asks for: its ports, its own addresses, and what is wrong with it.
+    """What one Service asks for: its ports, its own ClusterIPs, and what is wrong with it.
 
     `left_alone` says why it is not this proxy's to serve; empty if it is.
     """
 
     left_alone: str = ""
     ports: tuple[ServicePort, ...] = ()
-    addresses: tuple[IPAddress, ...] = ()
+    cluster_ips: tuple[IPAddress, ...] = ()
     problems: tuple[str, ...] = ()
 
 
-def service_ports(
-    service: Service,
-    cluster: ClusterState,
-    *,
-    selection: ServiceSelection,
-    unsupported: dict[Protocol, str] | None = None,
-) -> ServicePorts:
+class Rival(NamedTuple):
+    """A Service that has an address before another one, and as what."""
+
+    service: Service
+    kind: FrontendKind
+
+
+def service_ports(service: Service, cluster: ClusterState, rules: Rules = USUAL) -> ServicePorts:
     """Read a Service's ports.
 
-    A port that cannot be served (out of range, an unknown protocol, an address that is none, an address and port that
-    an older Service has) is named as a problem and left out; the other ports are served. `unsupported` says why a
-    protocol cannot be had on this Node.
+    What cannot be served (a port out of range, an unknown protocol, an address that is none, an address and port that
+    another Service has) is named as a problem and left out; the rest is served.
     """
-    if (reason := selection.why_left_alone(service)) is not None:
+    if (reason := rules.selection.why_left_alone(service)) is not None:
         return ServicePorts(left_alone=reason)
-    name = service.metadata.namespaced_name
-    addresses: list[IPAddress] = []
-    ports: list[ServicePort] = []
-    problems: list[str] = []
-    policy = TrafficPolicy.LOCAL if service.spec.internal_traffic_policy == "Local" else TrafficPolicy.CLUSTER
-    for index, text in enumerate(cluster_ips(service)):
-        address = parse_address(text)
-        if address is None:
-            problems.append(f"Service {name}: spec.clusterIPs[{index}]: {text!r}: no IP address; it is not served")
-            continue
-        seniors = _seniors(service, text, cluster, selection)
-        if not seniors:
-            addresses.append(address)
-        for place, port in enumerate(service.spec.ports):
-            where = f"Service {name}: spec.ports[{place}]"
-            problem = _port_problem(port, where, unsupported or {}) or _conflict(port, text, seniors, where)
-            if problem is not None:
-                if problem not in problems:
-                    problems.append(problem)
+    return _Reading(service, cluster, rules).all()
+
+
+class _Reading:
+    """One Service being read, and what is found wrong with it on the way."""
+
+    def __init__(self, service: Service, cluster: ClusterState, rules: Rules) -> None:
+        self._service = service
+        self._cluster = cluster
+        self._rules = rules
+        self._problems: dict[str, None] = {}
+        self._found: dict[tuple[int, int], list[Frontend]] = {}
+        spec = service.spec
+        self._internal = TrafficPolicy.LOCAL if spec.internal_traffic_policy == "Local" else TrafficPolicy.CLUSTER
+        self._external = TrafficPolicy.LOCAL if spec.external_traffic_policy == "Local" else TrafficPolicy.CLUSTER
+
+    def all(self) -> ServicePorts:
+        service, rules = self._service, self._rules
+        name = service.metadata.namespaced_name
+        affinity, problem = affinity_timeout(service)
+        if problem is not None:
+            self._complain(problem)
+        usable = {place: port for place, port in enumerate(service.spec.ports) if self._usable(port, place)}
+        own: list[IPAddress] = []
+        for claim in claims(service, rules):
+            if claim.address is None:
+                self._complain(f"{claim.where}: {claim.text!r}: no IP address; it is not served")
                 continue
-            ports.append(
+            rivals = _rivals(service, claim, self._cluster, rules)
+            if claim.kind is FrontendKind.CLUSTER_IP and not rivals:
+                own.append(claim.address)
+            self._serve(claim, claim.address, usable, rivals)
+        if rules.proxy_all:
+            self._serve_node_ports(usable)
+        return ServicePorts(
+            ports=tuple(
                 ServicePort(
-                    name=ServicePortName(name, port.name),
-                    family=address.version,
-                    protocol=Protocol[port.protocol],
-                    address=address,
-                    port=port.port,
-                    internal_traffic_policy=policy,
+                    name=ServicePortName(name, usable[place].name),
+                    family=family,
+                    protocol=Protocol[usable[place].protocol],
+                    frontends=tuple(frontends),
+                    affinity=affinity,
                 )
-            )
-    return ServicePorts(ports=tuple(ports), addresses=tuple(addresses), problems=tuple(problems))
+                for (place, family), frontends in self._found.items()
+            ),
+            cluster_ips=tuple(own),
+            problems=tuple(self._problems),
+        )
+
+    def _serve(
+        self, claim: Claim, address: IPAddress, ports: Mapping[int, ApiServicePort], rivals: Sequence[Rival]
+    ) -> None:
+        """Note every port at the address that no other Service has there."""
+        ranges = None
+        if claim.kind is FrontendKind.LOAD_BALANCER_IP:
+            ranges, problems = source_ranges(self._service, address.version)
+            for text in problems:
+                self._complain(text)
+        for place, port in ports.items():
+            if (conflict := _conflict(port, claim, rivals)) is not None:
+                self._complain(f"spec.ports[{place}]: {conflict}")
+            else:
+                frontend = self._frontend(claim, address, port, ranges)
+                self._found.setdefault((place, address.version), []).append(frontend)
+
+    def _serve_node_ports(self, ports: Mapping[int, ApiServicePort]) -> None:
+        """A NodePort is served in the families that the Service has."""
+        families = sorted({claim.address.version for claim in claims(self._service, self._rules) if claim.address})
+        for place, port in ports.items():
+            if port.node_port:
+                frontend = Frontend(
+                    kind=FrontendKind.NODE_PORT, address=None, port=port.node_port, outside=self._external.scope
+                )
+                for family in families:
+                    self._found.setdefault((place, family), []).append(frontend)
+
+    def _frontend(
+        self, claim: Claim, address: IPAddress, port: ApiServicePort, ranges: tuple[IPNetwork, ...] | None
+    ) -> Frontend:
+        """A ClusterIP follows the internal policy wherever its clients are, the others the external one."""
+        if claim.kind is FrontendKind.CLUSTER_IP:
+            scope = self._internal.scope
+            outside = scope if self._rules.proxy_all else None
+            return Frontend(kind=claim.kind, address=address, port=port.port, inside=scope, outside=outside)
+        outside = self._external.scope if self._rules.proxy_all else None
+        return Frontend(kind=claim.kind, address=address, port=port.port, outside=outside, source_ranges=ranges)
+
+    def _usable(self, port: ApiServicePort, place: int) -> bool:
+        where = f"spec.ports[{place}]"
+        if not 0 < port.port < 1 << 16:
+            self._complain(f"{where}.port: {port.port}: must be 1 to 65535; this port is not served")
+        elif port.protocol not in Protocol.__members__:
+            self._complain(f"{where}.protocol: {port.protocol!r}: must be TCP, UDP or SCTP; this port is not served")
+        elif reason := self._rules.unsupported.get(Protocol[port.protocol]):
+            self._complain(f"{where}.protocol: {port.protocol}: {reason}; this port is not served")
+        else:
+            return True
+        return False
+
+    def _complain(self, text: str) -> None:
+        self._problems[f"Service {self._service.metadata.namespaced_name}: {text}"] = None
 
 
-def _port_problem(port: ApiServicePort, where: str, unsupported: dict[Protocol, str]) -> str | None:
-    if not 0 < port.port < 1 << 16:
-        return f"{where}.port: {port.port}: must be 1 to 65535; this port is not served"
-    if port.protocol not in Protocol.__members__:
-        return f"{where}.protocol: {port.protocol!r}: must be TCP, UDP or SCTP; this port is not served"
-    if reason := unsupported.get(Protocol[port.protocol]):
-        return f"{where}.protocol: {port.protocol}: {reason}; this port is not served"
-    return None
-
-
-def _conflict(port: ApiServicePort, address: str, seniors: Sequence[Service], where: str) -> str | None:
-    """Name the older Service that has this address and port already."""
-    for other in seniors:
+def _conflict(port: ApiServicePort, claim: Claim, rivals: Sequence[Rival]) -> str | None:
+    """Name the Service that has this address and port already."""
+    for other, kind in rivals:
         if any((theirs.protocol, theirs.port) == (port.protocol, port.port) for theirs in other.spec.ports):
+            whose = f"the older Service {other.metadata.namespaced_name}"
+            if kind is not claim.kind:
+                whose = f"Service {other.metadata.namespaced_name}, whose {kind.words} it is"
             return (
-                f"{where}: {address}:{port.port}/{port.protocol} belongs to the older Service "
-                f"{other.metadata.namespaced_name}; this port is not served: give one of them another ClusterIP"
+                f"{claim.text}:{port.port}/{port.protocol} belongs to {whose}; this port is not served: "
+                f"give one of them another {claim.kind.words}"
             )
     return None
 
 
-def _seniors(service: Service, address: str, cluster: ClusterState, selection: ServiceSelection) -> list[Service]:
-    """The older Services that have the address, too."""
-    claimants = cluster.claimants(address)
+def _rivals(service: Service, claim: Claim, cluster: ClusterState, rules: Rules) -> list[Rival]:
+    """The Services that have the address before this one, and as what: a lower kind, or the same kind and older."""
+    claimants = cluster.claimants(claim.text)
     if len(claimants) <= 1:
         return []
-    older = takewhile(lambda other: other.metadata.namespaced_name != service.metadata.namespaced_name, claimants)
-    return [other for other in older if address in cluster_ips(other) and selection.why_left_alone(other) is None]
+    name = service.metadata.namespaced_name
+    rivals: list[Rival] = []
+    older = True
+    for other in claimants:
+        if other.metadata.namespaced_name == name:
+            older = False
+        elif rules.selection.why_left_alone(other) is None:
+            kind = next((theirs.kind for theirs in claims(other, rules) if theirs.text == claim.text), None)
+            if kind is not None and (kind < claim.kind or (kind is claim.kind and older)):
+                rivals.append(Rival(other, kind))
+    return rivals

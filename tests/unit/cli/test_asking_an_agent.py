@@ -42,14 +42,14 @@ def test_services_are_a_table_as_kubectl_prints_them(api: RunningApi) -> None:
     result = run(get.app, "services")
     assert result.exit_code == 0
     assert result.stdout == (
-        "NAME       STATE                 CLUSTER-IP               PORT(S)         ENDPOINTS     FLOWS\n"
-        "broken     not-served,problems   <none>                   <none>          <none>        1\n"
-        "empty      balanced              10.96.0.12               80/TCP          0 (refused)   2\n"
-        "headless   left-alone            <none>                   <none>          <none>        0\n"
-        "local      balanced              10.96.0.13               80/TCP          0 (dropped)   2\n"
-        "self       balanced              10.96.0.14               80/TCP          1             2\n"
-        "single     balanced              10.96.0.11               80/TCP          1             2\n"
-        "web        balanced              10.96.0.10,fd00:96::10   80/TCP,53/UDP   3,3,2,2       6\n"
+        "NAME       STATE                 CLUSTER-IP               EXTERNAL-IP   PORT(S)         ENDPOINTS     FLOWS\n"
+        "broken     not-served,problems   <none>                   <none>        <none>          <none>        1\n"
+        "empty      balanced              10.96.0.12               <none>        80/TCP          0 (refused)   2\n"
+        "headless   left-alone            <none>                   <none>        <none>          <none>        0\n"
+        "local      balanced              10.96.0.13               <none>        80/TCP          0 (dropped)   2\n"
+        "self       balanced              10.96.0.14               <none>        80/TCP          1             2\n"
+        "single     balanced              10.96.0.11               <none>        80/TCP          1             2\n"
+        "web        balanced              10.96.0.10,fd00:96::10   <none>        80/TCP,53/UDP   3,3,2,2       6\n"
     )
 
 

@@ -10,8 +10,8 @@ import pytest
 from antrea_proxy.kubernetes.cluster import ClusterState
 from antrea_proxy.kubernetes.objects import EndpointSlice, Node, Service
 from antrea_proxy.proxy.endpoints import Verdict
+from antrea_proxy.proxy.frontends import Protocol, Rules
 from antrea_proxy.proxy.load_balancers import LoadBalancer, LoadBalancers, Outcome, desired_load_balancers
-from antrea_proxy.proxy.service_ports import Protocol
 
 READY: dict[str, Any] = {"ready": True}
 SERVING = {"ready": False, "serving": True, "terminating": True}
@@ -42,7 +42,9 @@ def decide(*objects: Service | EndpointSlice, unsupported: dict[Protocol, str] |
     cluster = ClusterState()
     cluster.list_services([item for item in objects if isinstance(item, Service)])
     cluster.list_slices([item for item in objects if isinstance(item, EndpointSlice)])
-    return desired_load_balancers(cluster, cluster.services, node_name="node-1", unsupported=unsupported)
+    return desired_load_balancers(
+        cluster, cluster.services, node_name="node-1", rules=Rules(unsupported=unsupported or {})
+    )
 
 
 def verdicts(load_balancer: LoadBalancer) -> dict[str, Verdict]:

@@ -7,6 +7,7 @@ import pytest
 
 from antrea_proxy.kubernetes.cluster import ClusterState
 from antrea_proxy.kubernetes.objects import Service
+from antrea_proxy.proxy.frontends import Rules
 from antrea_proxy.proxy.load_balancers import desired_load_balancers
 from antrea_proxy.proxy.selection import HEADLESS_LABEL, PROXY_NAME_LABEL, ServiceSelection
 from antrea_proxy.settings import parse
@@ -81,6 +82,6 @@ def test_a_service_that_is_left_alone_keeps_its_address_from_nobody() -> None:
     cluster = ClusterState()
     cluster.list_services([skipped, served])
     selection = ServiceSelection(skip_names=frozenset({("shop", "old")}))
-    table = desired_load_balancers(cluster, cluster.services, node_name="node-1", selection=selection)
+    table = desired_load_balancers(cluster, cluster.services, node_name="node-1", rules=Rules(selection=selection))
     assert [str(item.name.port.service) for item in table] == ["shop/new"]
     assert not table.services[served.metadata.namespaced_name].problems
