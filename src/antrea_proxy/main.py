@@ -17,6 +17,7 @@ from antrea_proxy import __version__
 from antrea_proxy.agent.backoff import Backoff
 from antrea_proxy.agent.errors import AgentError, CommitRefused, ForeignBridge, SwitchLost
 from antrea_proxy.agent.feed import Feed
+from antrea_proxy.agent.health import HealthChecks
 from antrea_proxy.agent.node_keeper import NodeKeeper
 from antrea_proxy.agent.reconciler import Reconciler, reconnect_delays
 from antrea_proxy.agent.sole import LOCK_NAME, sole_agent
@@ -35,6 +36,7 @@ from antrea_proxy.host.nft import Nft
 from antrea_proxy.http_api.board import StatusBoard
 from antrea_proxy.http_api.routes import ApiSources
 from antrea_proxy.http_api.server import ApiServerError, serving
+from antrea_proxy.http_api.service_health import HealthServers, HealthSources
 from antrea_proxy.http_api.tracing import SwitchTraceError
 from antrea_proxy.kubernetes.cluster import ClusterState
 from antrea_proxy.kubernetes.kinds import KINDS, AnyKind
@@ -47,6 +49,7 @@ from antrea_proxy.pipeline.packets import Packet
 from antrea_proxy.pipeline.pod_flows import pod_owner
 from antrea_proxy.pipeline.switch_trace import trace_arguments
 from antrea_proxy.proxy.frontends import Rules
+from antrea_proxy.proxy.health_checks import is_eligible
 from antrea_proxy.proxy.selection import ServiceSelection
 from antrea_proxy.settings import Settings
 from antrea_proxy.sinks.node_annotations import patch_node_annotation
@@ -132,6 +135,7 @@ class Agent:
         self._switch = OpenFlowSwitch(Path(settings.ovs_run_dir) / f"{settings.ovs_bridge}.mgmt")
         self._resynchronisations = 0
         self._reconciler: Reconciler
+        self._health: tuple[HealthChecks, HealthServers] | None = None
         self._board: StatusBoard
 
     async def prepare(self) -> None:
@@ -164,6 +168,8 @@ class Agent:
         self._reconciler.describe_switch(
             bridge=settings.ovs_bridge, datapath_type=self._keeper.datapath_type, ovs_version=self._ovs_version
         )
+        if settings.antrea_proxy.proxy_all and not settings.antrea_proxy.disable_service_health_check_server:
+            self._health = self._health_of_services()
         restored = await self._wiring.restore()
         for problem in (*restored.problems, *restored.removed):
             _log.warning("a Pod's wiring was left over", detail=problem)
@@ -186,11 +192,33 @@ class Agent:
             tasks.create_task(self._start_without_garbage_collection(), name="garbage collection")
             tasks.create_task(self._reconciler.run(), name="reconciler")
             tasks.create_task(self._keeper.run(), name="node")
+            for part in self._health or ():
+                tasks.create_task(part.run(), name="health checks")
             source = self._source()
             for kind in KINDS:
                 tasks.create_task(self._follow(source, kind), name=f"source of {kind}")
             if self._client is not None and settings.transport_interface:
                 tasks.create_task(self._announce(self._client), name="transport addresses")
+
+    def _health_of_services(self) -> tuple[HealthChecks, HealthServers]:
+        node_name, settings = self._options.node_name, self._options.settings
+        servers = HealthServers(
+            HealthSources(
+                status=lambda: self._board.status,
+                eligible=lambda: is_eligible(self._cluster.nodes.get(node_name)),
+                report=self._reconciler.show_health,
+                delays=lambda: Backoff(first=1.0),
+            ),
+            settings.antrea_proxy,
+        )
+        checks = HealthChecks(
+            cluster=self._cluster,
+            node_name=node_name,
+            selection=ServiceSelection.of(settings),
+            settled=self._reconciler.settled,
+            publish=servers.want,
+        )
+        return checks, servers
 
     def _source(self) -> Source:
         if self._options.manifests is not None:
@@ -200,7 +228,10 @@ class Agent:
 
     async def _follow(self, source: Source, kind: AnyKind) -> None:
         async for events in source.watch(kind):
-            self._reconciler.mark(self._feed.apply(events))
+            dirty = self._feed.apply(events)
+            self._reconciler.mark(dirty)
+            if self._health is not None:
+                self._health[0].mark(dirty)
             del events  # a whole cluster's objects, which are columns by now
             if self._feed.complete:
                 self._reconciler.begin()

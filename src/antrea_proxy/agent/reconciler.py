@@ -22,7 +22,7 @@ from antrea_proxy.agent.errors import CommitRefused, NetworkUnknown, SwitchLost
 from antrea_proxy.agent.installation import Installation, retry_delays
 from antrea_proxy.agent.marks import Marks
 from antrea_proxy.agent.restoration import used_group_ids
-from antrea_proxy.agent.status import AgentStatus, Phase, SourceReport
+from antrea_proxy.agent.status import AgentStatus, HealthReport, Phase, SourceReport
 from antrea_proxy.agent.switch import SwitchContents
 from antrea_proxy.kubernetes.cluster import ClusterState, Dirty
 from antrea_proxy.kubernetes.names import NamespacedName
@@ -139,6 +139,11 @@ class Reconciler:
     def show_sources(self, sources: tuple[SourceReport, ...]) -> None:
         """Publish how the sources are doing."""
         self.status = replace(self.status, sources=sources)
+        self._publish(self.status)
+
+    def show_health(self, health: HealthReport) -> None:
+        """Publish how health checks are doing."""
+        self.status = replace(self.status, health=health)
         self._publish(self.status)
 
     def describe_switch(self, *, bridge: str, datapath_type: str, ovs_version: str) -> None:

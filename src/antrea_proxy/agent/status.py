@@ -54,6 +54,14 @@ class SwitchReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HealthReport:
+    """What keeps health checks from being answered: of the proxy itself, and of Services' healthCheckNodePorts."""
+
+    problem: str = ""
+    of_services: Mapping[NamespacedName, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentStatus:
     """All that the API, the metrics and the command line can ask.
 
@@ -75,3 +83,4 @@ class AgentStatus:
     service_problems: Mapping[NamespacedName, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     installed: Mapping[Owner, Unit] = field(default_factory=lambda: MappingProxyType({}))
     pending_since: float | None = None
+    health: HealthReport = HealthReport()

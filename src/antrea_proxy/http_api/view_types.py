@@ -162,6 +162,7 @@ class StatusView(View, frozen=True, kw_only=True):
     switch: SwitchView
     sources: tuple[SourceView, ...]
     network_problems: tuple[str, ...]
+    health_problem: str
     services: int
     services_left_alone: int
     services_with_problems: int
