@@ -396,6 +396,8 @@ async def run_agent(options: AgentOptions) -> None:
     Raises ForeignBridge for a bridge that is somebody else's, AccessError for a kubeconfig that cannot be used,
     AnotherAgent where one runs already, RunDirectoryUnusable.
     """
+    if options.settings.not_used:
+        _log.info("keys of antrea-agent.conf that decide nothing here", keys=", ".join(options.settings.not_used))
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(sole_agent(options.run_dir))
         client = None

@@ -16,7 +16,7 @@ from antrea_proxy.lab import leftovers, namespaces
 from antrea_proxy.lab.places import NETNS_ROOT, Places
 from lab_cluster import PATIENCE, PROGRAM, running_cluster, wait_until
 
-SMALL = ("--nodes", "1", "--zones", "1")
+SMALL = ("--nodes", "1")
 NOBODY = 65534
 
 

@@ -53,15 +53,13 @@ def agent(
     from antrea_proxy import settings as settings_room
 
     try:
-        settings = settings_room.parse(config.read_text("utf-8"))
+        settings = settings_room.parse_for_agent(config.read_text("utf-8"))
     except settings_room.SettingsError as error:
-        fail(f"{config}: {error}")
+        fail(*(f"{config}: {problem}" for problem in error.problems))
     except OSError as error:
         fail(f"{config}: {error.strerror}")
     except UnicodeDecodeError as error:
         fail(f"{config}: byte {error.start} is no UTF-8 text; write the file as UTF-8")
-    if missing := settings_room.not_built(settings):
-        fail(f"{config}: " + "; ".join(map(str, missing)))
 
     from antrea_proxy import main
 

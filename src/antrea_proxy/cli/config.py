@@ -51,17 +51,15 @@ def check(
 
     shown = "stdin" if file == _STDIN else file
     try:
-        parsed = settings.parse(_read(file))
+        parsed = settings.parse_for_agent(_read(file))
     except settings.SettingsError as error:
         _end_with(shown, error.problems)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        typer.echo(f"error: {shown}: {reason}", err=True)
-        raise typer.Exit(1) from None
+    except OSError as error:
+        _fail(f"{shown}: {error.strerror}")
+    except UnicodeDecodeError:
+        _fail(f"{shown}: it is not UTF-8")
     if parsed.not_used:
         typer.echo(f"{shown}: not used here: {', '.join(parsed.not_used)}")
-    if missing := settings.not_built(parsed):
-        _end_with(shown, missing)
     typer.echo(f"{shown}: ok")
 
 
@@ -87,9 +85,18 @@ def show(
 
 
 def _read(file: str) -> str:
-    if file == _STDIN:
-        return sys.stdin.read()
-    return Path(file).read_text(encoding="utf-8")
+    """Read the file. An empty one sets nothing, which is fine; of a pipe, it is what a command that failed leaves."""
+    if file != _STDIN:
+        return Path(file).read_text(encoding="utf-8")
+    text = sys.stdin.read()
+    if not text.strip():
+        _fail("stdin: nothing came in; see what the command before it says")
+    return text
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(1)
 
 
 def _end_with(shown: str, problems: Sequence[Problem]) -> NoReturn:

@@ -76,7 +76,7 @@ def up(
     ] = None,
     clients: Annotated[int | None, typer.Option(help="Hosts outside of the cluster, 0 to 99 [1].")] = None,
     subnets: Annotated[int | None, typer.Option(help="Subnets of the underlay [1].")] = None,
-    zones: Annotated[int | None, typer.Option(help="Zones that the Nodes are spread over [2].")] = None,
+    zones: Annotated[int | None, typer.Option(help="Zones that the Nodes are spread over [2; of one Node 1].")] = None,
 ) -> None:
     """Make a lab; one that is up already is left as it is."""
     places: Places = context.obj
@@ -88,7 +88,7 @@ def up(
         "datapath": datapath,
         "clients": clients,
         "subnets": subnets,
-        "zones": zones,
+        "zones": 1 if zones is None and nodes == 1 else zones,
     }
     asked = {key: value for key, value in asked.items() if value is not None}
     with _errors():

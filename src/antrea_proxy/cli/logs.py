@@ -30,7 +30,8 @@ def configure_logs(level: str) -> None:
     )
 
 
-def fail(message: str, *, code: int = 1) -> NoReturn:
-    """Say what is wrong and end: 1 for a failure, 2 for wrong usage."""
-    typer.echo(f"antrea-proxy: {message}", err=True)
+def fail(*messages: str, code: int = 1) -> NoReturn:
+    """Say what is wrong, a line each, and end: 1 for a failure, 2 for wrong usage."""
+    for message in messages:
+        typer.echo(f"antrea-proxy: {message}", err=True)
     raise typer.Exit(code)

@@ -165,13 +165,25 @@ def skipped_service(text: str) -> tuple[str, str] | IPv4Address | IPv6Address:
     remedy = "write namespace/name, such as kube-system/kube-dns, or one ClusterIP"
     if "/" not in text:
         try:
-            return ipaddress.ip_address(text)
+            address = ipaddress.ip_address(text)
         except ValueError as error:
             raise Unfit("it is neither namespace/name nor an address, so it matches no Service", remedy) from error
+        return _cluster_ip(address, remedy)
     namespace, _, name = text.partition("/")
     if not (_DNS_LABEL.fullmatch(namespace) and _DNS_LABEL.fullmatch(name)):
         raise Unfit("no Service can have this namespace and name (RFC 1123 labels)", remedy)
     return namespace, name
+
+
+def _cluster_ip(address: IPv4Address | IPv6Address, remedy: str) -> IPv4Address | IPv6Address:
+    """Accept what a ClusterIP can be; an IPv4 address that is written as IPv6 (RFC 4291 section 2.5.5.2) is IPv4."""
+    if isinstance(address, IPv6Address):
+        if address.scope_id is not None:
+            raise Unfit("no ClusterIP has a zone", remedy)
+        address = address.ipv4_mapped or address
+    if address.is_unspecified or address.is_loopback or address.is_multicast:
+        raise Unfit("no Service can have this ClusterIP", remedy)
+    return address
 
 
 def skip_services(entries: Iterable[tuple[str, str] | IPv4Address | IPv6Address]) -> SkipServices:

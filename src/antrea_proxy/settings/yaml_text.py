@@ -29,26 +29,27 @@ class ConfText:
 
 
 def extract_conf(text: str) -> ConfText:
-    """Take antrea-agent.conf out of the ConfigMap that holds it; any other text is returned as it is.
+    """Take antrea-agent.conf out of the ConfigMap that holds it; any text without objects is returned as it is.
 
-    Raises SettingsError for text that is no YAML, and for a ConfigMap without the key antrea-agent.conf.
+    Raises SettingsError for text that is no YAML, and for Kubernetes objects without such a ConfigMap among them.
     """
-    documents = compose(ConfText(text=text))
-    config_maps = [document for document in documents if _member_text(document, "kind") == "ConfigMap"]
-    if not config_maps:
+    objects = [item for document in compose(ConfText(text=text)) for item in _objects(document)]
+    if not objects:
         return ConfText(text=text)
+    config_maps = [item for item in objects if _member_text(item, "kind") == "ConfigMap"]
     for config_map in config_maps:
         conf = _member(_member(config_map, "data"), CONF_KEY)
         if isinstance(conf, ScalarNode):
             return _inside(text, conf)
+    kinds = ", ".join(sorted({_member_text(item, "kind") for item in objects}))
     raise SettingsError(
         [
             Problem(
-                path=f"data.{CONF_KEY}",
+                path=f"data.{CONF_KEY}" if config_maps else "",
                 value="",
-                reason="the ConfigMap does not have this key",
+                reason="no ConfigMap here has this key" if config_maps else f"no ConfigMap among its objects ({kinds})",
                 remedy="give the ConfigMap antrea-config of the namespace kube-system, or the file itself",
-                line=line_of(config_maps[0]),
+                line=line_of((config_maps or objects)[0]),
             )
         ]
     )
@@ -110,13 +111,25 @@ def shown(node: Node) -> str:
     """Say what a value is, in a few words, for a message."""
     if isinstance(node, ScalarNode):
         text = str(node.value)
-        return repr(text[:SHOWN_MAX] + "…") if len(text) > SHOWN_MAX else text or '""'
+        if len(text) > SHOWN_MAX:
+            return repr(text[:SHOWN_MAX] + "…")
+        return f'"{text}"' if node.style or not text else text
     return "a list" if isinstance(node, SequenceNode) else "a mapping"
 
 
 def line_of(node: Node) -> int:
     """Give the line of a node, counted from 1."""
     return int(node.start_mark.line) + 1
+
+
+def _objects(document: Node) -> Iterator[Node]:
+    """Yield a document that is a Kubernetes object, or the items of one that is a list of them."""
+    kind = _member_text(document, "kind")
+    items = _member(document, "items")
+    if kind.endswith("List") and isinstance(items, SequenceNode):
+        yield from items.value
+    elif kind:
+        yield document
 
 
 def _member(node: Node | None, name: str) -> Node | None:

@@ -250,6 +250,13 @@ def test_all_that_is_wrong_with_a_file_is_told_at_once() -> None:
     assert lines[3] == "stdin: 3 problems: an agent does not start with it"
 
 
+def test_a_pipe_that_brings_nothing_is_no_file_that_is_ok() -> None:
+    """`kubectl get configmap … | antrea-proxy config check -`, and kubectl found no cluster."""
+    result = CliRunner().invoke(config.app, ["check", "-"], input="\n")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "error: stdin: nothing came in; see what the command before it says\n"
+
+
 def test_the_config_map_form_is_read_too(tmp_path: Path) -> None:
     file = tmp_path / "antrea.yml"
     conf = {"antrea-agent.conf": "trafficEncapMode: encap\n"}
@@ -262,7 +269,7 @@ def test_a_setting_that_is_not_built_yet_is_told_as_such(tmp_path: Path) -> None
     file.write_text("trafficEncapMode: hybrid\n")
     result = run(config.app, "check", str(file))
     assert result.exit_code == 1
-    assert "trafficEncapMode: hybrid: not built yet; write encap or noEncap" in result.stderr
+    assert "trafficEncapMode: hybrid (line 1): not built yet; write encap or noEncap" in result.stderr
 
 
 def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:

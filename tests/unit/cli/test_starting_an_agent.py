@@ -53,11 +53,20 @@ def test_a_directory_of_manifests_that_is_not_there_is_a_usage_error(config: Pat
 
 
 def test_a_wrong_configuration_is_named_with_its_key(config: Path) -> None:
-    config.write_text("trafficEncapMode: sideways\n")
+    config.write_text("trafficEncapMode: sideways\nproxyAll: true\ntunnelType: gre\n")
     code, words = agent("--config", str(config))
     assert code == 1
-    assert "trafficEncapMode" in words
-    assert "sideways" in words
+    assert [line.split(": ")[:3] for line in words.splitlines()] == [
+        ["antrea-proxy", str(config), "trafficEncapMode"],
+        ["antrea-proxy", str(config), "proxyAll (line 2)"],
+        ["antrea-proxy", str(config), "tunnelType"],
+    ]
+
+
+def test_what_the_configuration_sets_in_vain_is_told_once(config: Path, tmp_path: Path) -> None:
+    config.write_text(config.read_text() + "wireGuard: {port: 1}\nfeatureGates: {Egress: true}\n")
+    _, words = agent("--config", str(config), "--kubeconfig", str(tmp_path / "none"))
+    assert words.count('decide nothing here" keys="wireGuard.port, featureGates.Egress"') == 1
 
 
 def test_a_configuration_that_is_no_text_is_named(config: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ from antrea_proxy.settings import (
     DatapathType,
     ListenAddress,
     LoadBalancerMode,
+    Problem,
     Settings,
+    SettingsError,
     TrafficEncapMode,
     TunnelType,
-    not_built,
     parse,
+    parse_for_agent,
 )
 from antrea_proxy.settings.feature_gates import GATES
 from antrea_proxy.settings.known_keys import KNOWN, LISTS_OF_SECTIONS, NOT_USED, Kind
@@ -212,6 +215,10 @@ def test_the_config_map_that_holds_the_file_can_be_given_instead_of_it() -> None
     assert parse(config_map) == parse(conf)
     assert parse(config_map).ovs_bridge == "br0"
     assert parse(f"apiVersion: v1\nkind: Namespace\n---\n{config_map}") == parse(conf)
+    listed = yaml.safe_dump(
+        {"kind": "List", "items": [{"kind": "ConfigMap", "data": {"a": "b"}}, yaml.safe_load(config_map)]}
+    )
+    assert parse(listed) == parse(conf), "kubectl get configmap -n kube-system -o yaml"
 
 
 def test_a_gates_own_name_beats_all_alpha_and_all_beta() -> None:
@@ -254,6 +261,12 @@ def test_the_api_server_may_be_a_host_a_host_and_port_or_a_url(text: str, url: s
     assert parse(f"kubeAPIServerOverride: '{text}'").kube_api_server_override == url
 
 
+def test_an_ipv4_address_that_is_written_as_ipv6_skips_the_same_service() -> None:
+    """Go reads both as one address, and the rest of the cluster's configuration is read by Go."""
+    mapped = parse("antreaProxy: {skipServices: ['::ffff:10.96.0.10']}").antrea_proxy.skip_services
+    assert mapped == parse("antreaProxy: {skipServices: [10.96.0.10]}").antrea_proxy.skip_services
+
+
 def test_a_skipped_service_is_told_by_ipv6_too() -> None:
     """NodeLocal DNSCache on an IPv6 cluster."""
     assert parse("antreaProxy: {skipServices: ['fd00:10::a']}").antrea_proxy.skip_services.cluster_ips == {
@@ -279,6 +292,19 @@ def test_a_skipped_service_is_told_by_ipv6_too() -> None:
 )
 def test_what_is_valid_and_not_built_yet_is_named_for_the_agent_to_refuse(text: str, paths: set[str]) -> None:
     """Silence would look like it worked."""
-    problems = not_built(parse(text))
+    problems = _problems_for_an_agent(text)
     assert {problem.path for problem in problems} == paths
-    assert all("not built yet" in str(problem) for problem in problems)
+    assert all("not built yet" in str(problem) and problem.line for problem in problems)
+
+
+def test_what_is_not_built_yet_is_told_together_with_what_is_wrong() -> None:
+    problems = _problems_for_an_agent("apiPort: no\ntunnelType: gre\novsBrige: x\n")
+    assert [problem.path for problem in problems] == ["apiPort", "tunnelType", "ovsBrige"]
+
+
+def _problems_for_an_agent(text: str) -> Sequence[Problem]:
+    try:
+        parse_for_agent(text)
+    except SettingsError as error:
+        return error.problems
+    return ()

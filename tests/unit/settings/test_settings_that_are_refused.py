@@ -62,7 +62,7 @@ trafficEncapMode: fast
         ("antreaProxy: true", "antreaProxy: true (line 1): it must be a mapping"),
         (
             "antreaProxy: {enable: 'no'}",
-            "antreaProxy.enable: no (line 1): it must be true or false; write true or false",
+            'antreaProxy.enable: "no" (line 1): it must be true or false; write true or false',
         ),
         ("ovsBridge: 5", "ovsBridge: 5 (line 1): it must be a string; put it in quotes"),
         ("defaultMTU: big", "defaultMTU: big (line 1): it must be a whole number; write a whole number"),
@@ -106,7 +106,22 @@ trafficEncapMode: fast
         ("- ovsBridge", "the file: a list (line 1): it must be a mapping"),
         ("ovsBridge: a\n---\novsBridge: b", "the file (line 3): a second YAML document starts here"),
         ("? [a]\n: b", "a list (line 1): no such key"),
-        ("kind: ConfigMap\ndata: {a: b}", "data.antrea-agent.conf (line 1): the ConfigMap does not have this key"),
+        ("kind: ConfigMap\ndata: {a: b}", "data.antrea-agent.conf (line 1): no ConfigMap here has this key"),
+        (
+            "kind: Deployment",
+            "the file (line 1): no ConfigMap among its objects (Deployment); give the ConfigMap antrea-config",
+        ),
+        ("antreaProxy: {skipServices: ['fe80::1%eth0']}", "no ClusterIP has a zone"),
+        (
+            "antreaProxy: {skipServices: [0.0.0.0]}",
+            "antreaProxy.skipServices[0]: 0.0.0.0 (line 1): no Service can have this",
+        ),
+        ("antreaProxy: {skipServices: ['::ffff:127.0.0.1']}", "no Service can have this ClusterIP"),
+        ("antreaProxy: {skipServices: [224.0.0.1]}", "no Service can have this ClusterIP"),
+        (
+            "antreaProxy: {skipServices: [10.96.0.10/32]}",
+            "write namespace/name, such as kube-system/kube-dns, or one ClusterIP",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_its_key_its_value_and_the_remedy(text: str, message: str) -> None:
