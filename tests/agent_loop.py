@@ -35,13 +35,17 @@ async def admit_all(_: SwitchContents) -> None:
 
 @dataclass
 class Loop:
-    """A Reconciler of node-1, its switch, and the statuses that it published."""
+    """A Reconciler of node-1, its switch, and the statuses that it published.
+
+    What the switch refused is tried again after `retry` seconds.
+    """
 
     switch: AsyncModelSwitch = field(default_factory=AsyncModelSwitch)
     cluster: ClusterState = field(default_factory=ClusterState)
     net: Network | str = field(default_factory=network)
     admit: Callable[[SwitchContents], Awaitable[None]] = admit_all
     published: list[AgentStatus] = field(default_factory=list)
+    retry: float = 0.02
     reconciler: Reconciler = field(init=False)
 
     def __post_init__(self) -> None:
@@ -54,7 +58,7 @@ class Loop:
             publish=self.published.append,
             rules=Rules(),
             reconnecting=lambda: Backoff(first=0.001, limit=0.001),
-            retrying=lambda: Backoff(first=0.02, limit=0.02),
+            retrying=lambda: Backoff(first=self.retry, limit=self.retry),
         )
 
     def last(self) -> AgentStatus:

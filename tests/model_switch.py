@@ -58,6 +58,9 @@ class ModelSwitch:
             for key in [key for key, flow in flows.items() if flow.cookie == message.cookie]:
                 del flows[key]
             return
+        if message.command is FlowModCommand.DELETE_STRICT:
+            flows.pop((message.table, message.priority, message.match), None)
+            return
         for action in message.actions:
             if isinstance(action, Group) and action.group_id not in groups:
                 raise CommitRefused({place: "BAD_ACTION/BAD_OUT_GROUP"})

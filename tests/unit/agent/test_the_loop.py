@@ -89,7 +89,7 @@ def test_a_service_that_the_switch_refuses_harms_no_other_and_is_tried_again_unt
 
 def test_others_do_not_wait_for_a_refused_service_nor_is_it_sent_again_with_them() -> None:
     async def run() -> None:
-        loop = Loop()
+        loop = Loop(retry=60)
         asked = 0
 
         def refuse(message: object) -> bool:
