@@ -41,8 +41,6 @@ class Stage:
         )
         self.clients = {node: self.pod(f"client-{node.removeprefix('node-')}") for node in self.nodes}
         self.servers = [f"server-{node.removeprefix('node-')}" for node in self.nodes]
-        for name in (*(client.name for client in self.clients.values()), *self.servers):
-            forget_closed_connections(self.pod(name))
 
     def pod(self, name: str) -> Place:
         """Give one of the namespace's Pods as a place."""
@@ -67,19 +65,6 @@ class Stage:
         """Give a Service's ClusterIPs, IPv4 first."""
         found: list[str] = self.cluster.get("service", "-n", self.namespace, name)["spec"]["clusterIPs"]
         return found
-
-
-def forget_closed_connections(pod: Place) -> None:
-    """Keep no TIME-WAIT in a Pod (tcp(7)).
-
-    A client's port that comes up again within a minute, directly where it was through a Service or the reverse, is to
-    the server the old connection, to the client a new one: what the server answers then is no answer to the client.
-    """
-
-    def write() -> None:
-        Path("/proc/sys/net/ipv4/tcp_max_tw_buckets").write_text("0")
-
-    pod.run(write)
 
 
 def ask_agent(cluster: Cluster, node: str, path: str) -> JsonObject:

@@ -43,7 +43,7 @@ from antrea_proxy.kubernetes.kinds import KINDS, AnyKind
 from antrea_proxy.network.desired import desired_network
 from antrea_proxy.network.interfaces import PodInterface
 from antrea_proxy.network.values import Network
-from antrea_proxy.ovsdb import Database, OvsdbError, OvsdbUnavailable, control, switch_version
+from antrea_proxy.ovsdb import Database, OvsdbError, OvsdbUnavailable, accept_any_sequence, control, switch_version
 from antrea_proxy.pipeline.capabilities import unsupported_protocols
 from antrea_proxy.pipeline.packets import Packet
 from antrea_proxy.pipeline.pod_flows import pod_owner
@@ -274,13 +274,16 @@ class Agent:
         self._refuse_foreign(await self._switch.contents(), bridge_is_ours=False)
 
     async def _admit(self, contents: SwitchContents) -> None:
-        """Admit a switch whose contents are ours, and mark it as such.
+        """Admit a switch whose contents are ours, mark it as such, and set its connection tracker.
 
-        Raises ForeignBridge, or SwitchLost when its database cannot be asked.
+        A switch that was started anew has forgotten the tracker's setting. Raises ForeignBridge, or SwitchLost when the
+        switch or its database cannot be asked.
         """
         try:
             self._refuse_foreign(contents, bridge_is_ours=await self._keeper.is_ours())
             await self._keeper.mark_ours()
+            if self._keeper.datapath_type == "netdev":
+                await accept_any_sequence(self._options.settings.ovs_run_dir)
         except OvsdbError as error:
             raise SwitchLost(str(error)) from error
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from lab_cluster import Cluster
-from lab_stage import Stage, appctl, forget_closed_connections
+from lab_stage import Stage, appctl
 from lab_traffic import Tally, each
 
 IN_A_ROUND = 10_000
@@ -31,7 +31,6 @@ def test_a_switch_outlives_connections_half_direct_and_half_through_a_service(
     for name in ("soaked", "soaking"):
         if name not in cluster.kubectl("get", "pods", "-n", namespace):
             cluster.run_pod(namespace, name, node="node-1")
-        forget_closed_connections(stage.pod(name))
     service, *_ = stage.service("soaked", app="soaked", endpoints=1)
     direct, *_ = stage.addresses_of("soaked")
     pid = _switch_pid(cluster)

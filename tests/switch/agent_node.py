@@ -83,6 +83,10 @@ class AgentNode:
         """Run ovs-ofctl on br-int."""
         return self.run("ovs-ofctl", "-OOpenFlow15", command, f"{self.directory}/br-int.mgmt", *arguments)
 
+    def appctl(self, *arguments: str) -> str:
+        """Run ovs-appctl on ovs-vswitchd."""
+        return self.run("ovs-appctl", *arguments)
+
     def start_switch(self) -> None:
         """Start the database and the switch."""
         self.start_database()

@@ -55,6 +55,7 @@ def test_a_switch_that_is_killed_and_started_again_is_as_before_without_any_help
     node.start_vswitchd()
     node.synchronised(2)
     assert (node.flows(), node.groups(), node.vsctl("list-ports", "br-int")) == before
+    assert "disabled" in node.appctl("dpctl/ct-get-tcp-seq-chk"), "TCP is followed by its flags again"
     prepared(node)
 
 

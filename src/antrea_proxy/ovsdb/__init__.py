@@ -3,7 +3,7 @@
 Never speaks OpenFlow, and knows nothing of Services.
 """
 
-from antrea_proxy.ovsdb.control import control, control_socket, switch_version
+from antrea_proxy.ovsdb.control import accept_any_sequence, control, control_socket, switch_version
 from antrea_proxy.ovsdb.database import OURS, Database
 from antrea_proxy.ovsdb.datapath import choose_datapath_type, kernel_has_openvswitch
 from antrea_proxy.ovsdb.errors import (
@@ -30,6 +30,7 @@ __all__ = [
     "OvsdbUnavailable",
     "PortError",
     "SwitchTimeout",
+    "accept_any_sequence",
     "choose_datapath_type",
     "control",
     "control_socket",

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from antrea_proxy.ovsdb.channel import Channel
 from antrea_proxy.ovsdb.errors import OvsdbError, OvsdbProtocolError, OvsdbUnavailable
+
+USERSPACE_DATAPATH: Final = "netdev@ovs-netdev"
+"""The one that all bridges with datapath_type=netdev share, as dpctl names it (ovs-dpctl(8))."""
 
 
 def control_socket(run_dir: Path | str) -> Path:
@@ -54,6 +57,15 @@ async def switch_version(run_dir: Path | str) -> str:
     """Return the version of the running ovs-vswitchd, as `3.1.0`."""
     words = (await control(run_dir, "version")).split()
     return words[-1] if words else ""
+
+
+async def accept_any_sequence(run_dir: Path | str) -> None:
+    """Let the userspace datapath's connection tracker follow TCP by its flags, whatever its sequence numbers.
+
+    It holds for all bridges of that datapath, until ovs-vswitchd ends. Raises OvsdbRefused where there is no such
+    datapath, OvsdbUnavailable.
+    """
+    await control(run_dir, "dpctl/ct-disable-tcp-seq-chk", USERSPACE_DATAPATH)
 
 
 def _ignore(method: str, params: list[Any]) -> None:

@@ -107,10 +107,11 @@ def _conntrack() -> Iterator[FlowEntry]:
     for family in (IPV4, IPV6):
         yield flow(OWNER, Table.CONNTRACK, 100, Match(family), [look_up])
 
-    # A TCP segment that the tracker rejects was not translated: passed on, it would make the client reset a connection
-    # that is alive. A bare RST does no such harm, and is how the host refuses a connection that was never tracked.
+    # A TCP segment that the tracker knows no connection for was not translated: passed on, it would make the client
+    # reset a connection that is alive. A bare RST does no such harm, and is how the host refuses a connection that was
+    # never tracked. The userspace tracker translates what it rejects of a connection that it knows, and marks it.
     for family in (IPV4, IPV6):
-        match = Match(tracked(CtState.INV), family, TCP, (fields.TCP_FLAGS, 0, _RST))
+        match = Match(tracked(CtState.INV), (fields.CT_MARK, 0), family, TCP, (fields.TCP_FLAGS, 0, _RST))
         yield flow(OWNER, Table.CONNTRACK_STATE, 200, match)
     match = Match(tracked(CtState.NEW))
     yield flow(OWNER, Table.CONNTRACK_STATE, 100, match, [Resubmit(Table.SERVICE_LB.id)])

@@ -24,7 +24,7 @@ class Table(IntEnum):
     CONNTRACK = 10
     """Turns the reply of a hairpin back, then looks the connection up."""
     CONNTRACK_STATE = 20
-    """Established connections leave for EgressPolicy; what the tracker calls invalid TCP is dropped."""
+    """Established connections leave for EgressPolicy; TCP that the tracker knows no connection for is dropped."""
     SERVICE_LB = 30
     """New connections to a Service's address: to a group, to its single endpoint, or refused."""
     AFFINITY = 35
