@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -28,10 +29,10 @@ class KubectlCluster:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="api-server")
 
-    def start(self) -> None:
-        """Listen on a free port of the loopback and write the kubeconfig."""
+    def start(self, sockets: Sequence[socket.socket] = ()) -> None:
+        """Listen on a free port of the loopback, and on sockets bound wherever they are; write the kubeconfig."""
         self._thread.start()
-        self.run(self.server.start())
+        self.run(self.server.start(sockets=sockets))
         self.server.write_kubeconfig(self.kubeconfig)
 
     def stop(self) -> None:
@@ -106,10 +107,10 @@ class KubectlCluster:
 
 
 @contextmanager
-def kubectl_cluster(directory: Path) -> Iterator[KubectlCluster]:
-    """Start a cluster for the block."""
+def kubectl_cluster(directory: Path, sockets: Sequence[socket.socket] = ()) -> Iterator[KubectlCluster]:
+    """Start a cluster for the block; its API server listens on these sockets, too."""
     cluster = KubectlCluster(directory)
-    cluster.start()
+    cluster.start(sockets)
     try:
         yield cluster
     finally:
