@@ -14,13 +14,15 @@ from antrea_proxy.proxy.load_balancers import LoadBalancer, LoadBalancerName, Lo
 class Decisions:
     """Load balancers by name, the reasons of Services that are left alone, and what is wrong with Services.
 
-    `affinities` are the time-outs in seconds of the load balancers with session affinity.
+    `affinities` are the time-outs in seconds of the load balancers with session affinity, `direct` the Services in DSR
+    mode: what they are depends on Nodes, too.
     """
 
     load_balancers: dict[LoadBalancerName, LoadBalancer] = field(default_factory=dict)
     left_alone: dict[NamespacedName, str] = field(default_factory=dict)
     problems: dict[NamespacedName, tuple[str, ...]] = field(default_factory=dict)
     affinities: dict[LoadBalancerName, int] = field(default_factory=dict)
+    direct: set[NamespacedName] = field(default_factory=set)
     _names: dict[NamespacedName, tuple[LoadBalancerName, ...]] = field(default_factory=dict)
 
     @property
@@ -35,6 +37,8 @@ class Decisions:
             gone.update(self._names.pop(name, ()))
             self.left_alone.pop(name, None)
             self.problems.pop(name, None)
+            asks = any(frontend.direct for port in ports.ports for frontend in port.frontends)
+            (self.direct.add if asks else self.direct.discard)(name)
             if ports.left_alone:
                 self.left_alone[name] = ports.left_alone
                 continue

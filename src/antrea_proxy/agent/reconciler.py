@@ -21,7 +21,7 @@ from antrea_proxy.agent.decisions import Decisions
 from antrea_proxy.agent.errors import CommitRefused, NetworkUnknown, SwitchLost
 from antrea_proxy.agent.installation import Installation, retry_delays
 from antrea_proxy.agent.marks import Marks
-from antrea_proxy.agent.restoration import used_group_ids
+from antrea_proxy.agent.restoration import histories, used_group_ids
 from antrea_proxy.agent.status import AgentStatus, HealthReport, Phase, SourceReport
 from antrea_proxy.agent.switch import SwitchContents
 from antrea_proxy.kubernetes.cluster import ClusterState, Dirty
@@ -30,6 +30,7 @@ from antrea_proxy.network.values import Network
 from antrea_proxy.openflow.entries import FlowDesc
 from antrea_proxy.pipeline.changes import SWEEP, Step, resynchronisation
 from antrea_proxy.pipeline.compilation import compile_network
+from antrea_proxy.pipeline.direct_slots import Histories
 from antrea_proxy.pipeline.group_ids import GroupIds
 from antrea_proxy.pipeline.service_flows import compile_services, service_owner
 from antrea_proxy.pipeline.units import EMPTY, Owner, OwnerKind, Unit
@@ -96,6 +97,7 @@ class Reconciler:
         self._rules = rules
         self._reconnecting = reconnecting
         self._ids: GroupIds[LoadBalancerName] = GroupIds()
+        self._histories: Histories[LoadBalancerName] = Histories()
         self._numbers_to_release: set[LoadBalancerName] = set()
         self._decisions = Decisions()
         self._affinity = AffinityCare(self._decisions.affinities)
@@ -198,8 +200,9 @@ class Reconciler:
         self._decisions.take(table, self._cluster)
         used = used_group_ids(contents, table)
         self._ids.restore(used.known, present=used.taken)
+        self._histories.restore(histories(contents, used.known, self._cluster.nodes))
         self._numbers_to_release.clear()
-        units = self._network_units() | compile_services(table, self._ids, now=time.time())
+        units = self._network_units() | compile_services(table, self._ids, self._histories, now=time.time())
         started = time.monotonic()
         steps = resynchronisation(contents.flows.keys(), contents.groups, units)
         refused = await self._commit([step for step in steps if not _sweeps(step)], units)
@@ -268,6 +271,8 @@ class Reconciler:
         dirty, network_dirty = self._marks.take()
         due = self._installation.due()
         names = dirty.services | self._affinity.turned(now)
+        if dirty.nodes:
+            names |= self._decisions.direct
         names |= {NamespacedName.parse(owner.name) for owner in due if owner.kind is OwnerKind.SERVICE}
         units: dict[Owner, Unit] = {}
         if network_dirty or any(owner.kind is not OwnerKind.SERVICE for owner in due):
@@ -275,7 +280,7 @@ class Reconciler:
         if names:
             table = self._table(names)
             self._numbers_to_release |= self._decisions.take(table, self._cluster)
-            units |= compile_services(table, self._ids, now=now)
+            units |= compile_services(table, self._ids, self._histories, now=now)
         started = time.monotonic()
         wanted = self._installation.worth_trying(units)
         steps = self._installation.steps(wanted)
@@ -304,6 +309,7 @@ class Reconciler:
         }
         self._numbers_to_release -= free
         self._ids.release(free - self._decisions.load_balancers.keys())
+        self._histories.forget(free - self._decisions.load_balancers.keys())
 
     def _table(self, names: Iterable[NamespacedName]) -> LoadBalancers:
         return desired_load_balancers(self._cluster, names, node_name=self.status.node_name, rules=self._rules)

@@ -55,7 +55,8 @@ def desired_network(
         return NetworkProblems(problems=(mtu,))
     encap = settings.traffic_encap_mode is TrafficEncapMode.ENCAP
     others = [claim for claim in claims.values() if claim.name != node_name]
-    peers = [_peer(claim, transport, uplinks, encap=encap) for claim in others if claim.pod_cidrs]
+    direct = settings.antrea_proxy.proxy_all and settings.feature_gates.enabled("LoadBalancerModeDSR")
+    peers = [_peer(claim, transport, uplinks, encap=encap, direct=direct) for claim in others if claim.pod_cidrs]
     return Network(
         node_name=node_name,
         pod_cidrs=ours.pod_cidrs,
@@ -63,12 +64,13 @@ def desired_network(
         mtu=mtu,
         node_addresses=ours.node_addresses,
         transport_addresses=transport,
-        tunnel=Tunnel(type=settings.tunnel_type, port=settings.tunnel_port) if encap else None,
+        tunnel=Tunnel(type=settings.tunnel_type, port=settings.tunnel_port) if encap or direct else None,
         peers=tuple(sorted((peer for peer in peers if isinstance(peer, Peer)), key=lambda peer: peer.name)),
         masquerade=encap or not settings.no_snat,
         cluster_pod_cidrs=_in_order(cidr for claim in claims.values() for cidr in claim.pod_cidrs),
         pods=tuple(sorted(pods, key=lambda pod: pod.host_interface)),
         problems=(*problems, *(peer for peer in peers if isinstance(peer, NetworkProblem))),
+        direct_return=direct,
     )
 
 
@@ -134,18 +136,19 @@ def _mtu(
 
 
 def _peer(
-    claim: NodeClaim, transport: tuple[IPAddress, ...], uplinks: tuple[Uplink, ...], *, encap: bool
+    claim: NodeClaim, transport: tuple[IPAddress, ...], uplinks: tuple[Uplink, ...], *, encap: bool, direct: bool
 ) -> Peer | NetworkProblem:
+    """Return the peer. For direct server return it has a tunnel's end also where its Pods are reached by route."""
     tunnel_address = None
     next_hops: tuple[IPAddress, ...] = ()
-    if encap:
+    if encap or direct:
         # A tunnel carries both families of Pods, so one family of ends is enough; the MTU counts on its headers.
         tunnel_address = of_family(transport[0].version, claim.transport_addresses)
         if tunnel_address is None:
             value = ", ".join(map(str, claim.transport_addresses))
             reason = f"no IPv{transport[0].version} address for a tunnel from {transport[0]} to end at"
             return NetworkProblem(node=claim.name, field="status.addresses", value=value, reason=reason)
-    else:
+    if not encap:
         links = [item.network for uplink in uplinks for item in uplink.addresses]
         next_hops = tuple(ip for ip in claim.transport_addresses if any(ip in link for link in links))
     return Peer(

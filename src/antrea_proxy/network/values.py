@@ -115,7 +115,8 @@ class Network:
     `mtu` is that of Pods and of the gateway, in bytes. `transport_addresses` are where this Node's own tunnel ends and
     peers' routes lead. `tunnel` is None without encapsulation. `masquerade` says whether Pods' traffic to the outside
     takes the Node's address. `cluster_pod_cidrs` are those of all Nodes, this one included. `problems` name what of
-    other Nodes was left out.
+    other Nodes was left out. With `direct_return`, connections may be sent on to peers through the tunnel, which there
+    is without encapsulation, too.
     """
 
     node_name: str
@@ -130,6 +131,7 @@ class Network:
     cluster_pod_cidrs: tuple[IPNetwork, ...]
     pods: tuple[PodInterface, ...]
     problems: tuple[NetworkProblem, ...]
+    direct_return: bool = False
 
     @property
     def pod_cidr_v4(self) -> IPv4Network | None:

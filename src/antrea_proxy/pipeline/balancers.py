@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from antrea_proxy.openflow.batch_encoding import Column
 from antrea_proxy.openflow.constants import GroupId
 from antrea_proxy.pipeline.group_ids import GroupIds
+from antrea_proxy.pipeline.registers import Source
 from antrea_proxy.pipeline.service_templates import IPV4, Selection, Shape, slot_template
 from antrea_proxy.pipeline.slots import needs_slots, slot_bits
 from antrea_proxy.pipeline.units import FlowEntry, Owner, sealed
@@ -27,10 +28,10 @@ class Balancer(NamedTuple):
     size: int
     number: GroupId
 
-    def shape(self, *, outside: bool) -> Shape:
+    def shape(self, source: Source | None) -> Shape:
         """What the flows that lead to it have in common."""
         bits = slot_bits(self.size) if self.selection is Selection.SLOTS else 0
-        return Shape(family=self.family, protocol=self.protocol, selection=self.selection, bits=bits, outside=outside)
+        return Shape(family=self.family, protocol=self.protocol, selection=self.selection, bits=bits, source=source)
 
 
 class Balancers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from antrea_proxy.network.values import Network
-from antrea_proxy.pipeline import base_flows
+from antrea_proxy.pipeline import base_flows, direct_flows
 from antrea_proxy.pipeline.base_flows import compile_base
 from antrea_proxy.pipeline.layout import Layout, mac_number
 from antrea_proxy.pipeline.node_flows import compile_gateway, compile_peer, gateway_owner, peer_owner
@@ -13,8 +13,15 @@ from antrea_proxy.pipeline.units import Owner, Unit
 
 def compile_network(network: Network) -> dict[Owner, Unit]:
     """The units of the base pipeline, the gateway, every peer and every Pod."""
-    layout = Layout(gateway_mac=mac_number(network.gateway.mac), tunnel=network.tunnel is not None)
-    units = {base_flows.OWNER: compile_base(layout), gateway_owner(network.gateway): compile_gateway(network.gateway)}
+    layout = Layout(
+        gateway_mac=mac_number(network.gateway.mac),
+        tunnel=network.tunnel is not None,
+        direct_return=network.node_name if network.direct_return else "",
+    )
+    base = compile_base(layout)
+    if layout.direct_return:
+        base = base._replace(flows=(*base.flows, *direct_flows.stages(layout)))
+    units = {base_flows.OWNER: base, gateway_owner(network.gateway): compile_gateway(network.gateway)}
     units |= {peer_owner(peer.name): compile_peer(peer, layout) for peer in network.peers}
     units |= {pod_owner(pod): compile_pod(pod, layout) for pod in network.pods}
     return units

@@ -20,10 +20,14 @@ HAIRPIN_IPV6: Final = IPv6Address("fc01::aabb:ccdd:eeff")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """What differs from Node to Node: the gateway's MAC address, and whether peers are reached by tunnel."""
+    """What differs from Node to Node: the gateway's MAC address, and whether there is a tunnel to peers.
+
+    `direct_return` is the Node's own name where connections may be sent on to other Nodes untranslated, else empty.
+    """
 
     gateway_mac: int
     tunnel: bool
+    direct_return: str = ""
 
 
 def mac_number(text: str) -> int:

@@ -11,6 +11,7 @@ from antrea_proxy.openflow import fields
 from antrea_proxy.openflow.actions import Action, DecrementTtl, Output, Resubmit, SetField
 from antrea_proxy.openflow.match import Match
 from antrea_proxy.pipeline.base_flows import ARP, IPV4, IPV6
+from antrea_proxy.pipeline.direct_flows import peer_flow
 from antrea_proxy.pipeline.layout import GATEWAY_PORT, TUNNEL_PORT, VIRTUAL_MAC, Layout, mac_number
 from antrea_proxy.pipeline.pod_flows import link_local, neighbour_discovery
 from antrea_proxy.pipeline.registers import OUTPUT_PORT
@@ -43,7 +44,10 @@ def compile_gateway(gateway: Gateway) -> Unit:
 @lru_cache(maxsize=CACHED_UNITS)
 def compile_peer(peer: Peer, layout: Layout) -> Unit:
     """What goes to a peer's Pods by tunnel; by route it leaves through the gateway like all else."""
-    return Unit(flows=tuple(_tunnelled(peer, layout)) if peer.via is Via.TUNNEL else ())
+    flows = list(_tunnelled(peer, layout)) if peer.via is Via.TUNNEL else []
+    if layout.direct_return:
+        flows += peer_flow(peer_owner(peer.name), peer, layout)
+    return Unit(flows=tuple(flows))
 
 
 def _tunnelled(peer: Peer, layout: Layout) -> Iterator[FlowEntry]:

@@ -25,6 +25,9 @@ BALANCER: Final[Field] = fields.REG2
 SLOT: Final[Field] = fields.REG3
 """The slot of a new connection, or with session affinity the number of its endpoint; 0 outside of ServiceSlot."""
 
+NODE: Final[Field] = fields.XREGISTERS[2]
+"""The Node that a connection is sent on to in DSR mode, as `direct_slots.node_key`; 0 outside of that."""
+
 CONNTRACK_ZONE: Final = 65520
 """The one zone, of both families: a connection is looked up once."""
 

@@ -17,7 +17,10 @@ from antrea_proxy.openflow.batch_encoding import Column
 from antrea_proxy.openflow.encoding import encode
 from antrea_proxy.pipeline.affinity_flows import affinity_unit
 from antrea_proxy.pipeline.balancers import Balancer, Balancers, keys, slot_flows
+from antrea_proxy.pipeline.direct_flows import DirectPort, error_flows, port_flows
+from antrea_proxy.pipeline.direct_slots import Histories, bits_of, slot_owners
 from antrea_proxy.pipeline.group_ids import GroupIds
+from antrea_proxy.pipeline.registers import Source
 from antrea_proxy.pipeline.service_templates import (
     ADDRESS_BYTES,
     IPV4,
@@ -32,7 +35,7 @@ from antrea_proxy.pipeline.service_templates import (
 from antrea_proxy.pipeline.slots import assign, slot_bits
 from antrea_proxy.pipeline.units import FlowEntry, GroupEntry, Owner, OwnerKind, Unit, sealed
 from antrea_proxy.proxy.endpoints import Candidates
-from antrea_proxy.proxy.frontends import Frontend, IPNetwork, Scope
+from antrea_proxy.proxy.frontends import Frontend, IPNetwork, Protocol, Scope
 from antrea_proxy.proxy.load_balancers import LoadBalancerName, LoadBalancers
 from antrea_proxy.proxy.selection import IPAddress
 from antrea_proxy.proxy.service_ports import ServicePort
@@ -56,11 +59,16 @@ def service_owner(service: NamespacedName) -> Owner:
 
 
 def compile_services(
-    load_balancers: LoadBalancers, ids: GroupIds[LoadBalancerName], *, now: float = 0.0
+    load_balancers: LoadBalancers,
+    ids: GroupIds[LoadBalancerName],
+    histories: Histories[LoadBalancerName] | None = None,
+    *,
+    now: float = 0.0,
 ) -> dict[Owner, Unit]:
     """The flows and groups of each Service asked for; an empty unit for one that is no longer balanced.
 
-    `now` is the Unix time in seconds, of which clients with session affinity have their epoch.
+    `histories` know who had the slots of Services in DSR mode. `now` is the Unix time in seconds, of which clients with
+    session affinity have their epoch.
     """
     owners = {name: service_owner(name) for name in load_balancers.services}
     parts = {name: _Parts() for name in load_balancers.services}
@@ -76,6 +84,7 @@ def compile_services(
             parts[service].slots += unit.flows
             parts[service].groups += unit.groups
     _frontends(chosen, owners, parts)
+    _direct_return(chosen, Histories() if histories is None else histories, owners, parts)
     return {owners[service]: part.unit() for service, part in parts.items()}
 
 
@@ -114,12 +123,13 @@ def _frontends(
     shapes: dict[Shape, list[_Target]] = {}
     for port in {id(port): port for port in chosen.table.ports}.values():
         owner, part = owners[port.name.service], parts[port.name.service]
+        direct = row_of.get((id(port), Scope.LOCAL)) in chosen.table.direct
         for frontend in port.frontends:
             if frontend.address is None:
                 continue
-            for scope, outside in _ways(frontend):
+            for scope, source in _ways(frontend, direct=direct and frontend.direct):
                 target = _Target(row_of[id(port), scope], frontend.address, frontend.port)
-                shape = chosen.rows[target.row].shape(outside=outside)
+                shape = chosen.rows[target.row].shape(source)
                 if frontend.source_ranges is None:
                     shapes.setdefault(shape, []).append(target)
                 else:
@@ -133,11 +143,52 @@ def _frontends(
             parts[service].flows.append(sealed(owners[service], message.tobytes()))
 
 
-def _ways(frontend: Frontend) -> Iterator[tuple[Scope, bool]]:
-    """The scopes that lead on from an address, and whether for clients beyond the Node alone."""
-    yield frontend.inside, False
-    if frontend.outside is not None and frontend.outside is not frontend.inside:
-        yield frontend.outside, True
+def _ways(frontend: Frontend, *, direct: bool) -> Iterator[tuple[Scope, Source | None]]:
+    """The scopes that lead on from an address, and for clients from where alone.
+
+    In DSR mode, what this Node has the slot of, or another sent on, is for its own endpoints.
+    """
+    yield frontend.inside, None
+    if direct:
+        yield Scope.LOCAL, Source.OUTSIDE
+        yield Scope.LOCAL, Source.TUNNEL
+    elif frontend.outside is not None and frontend.outside is not frontend.inside:
+        yield frontend.outside, Source.OUTSIDE
+
+
+def _direct_return(
+    chosen: Balancers,
+    histories: Histories[LoadBalancerName],
+    owners: Mapping[NamespacedName, Owner],
+    parts: Mapping[NamespacedName, _Parts],
+) -> None:
+    """The slots of Service ports in DSR mode, and the flows that lead to them."""
+    answering: dict[tuple[NamespacedName, IPAddress], set[str]] = {}
+    for row, weights in chosen.table.direct.items():
+        port, name = chosen.table.ports[row], chosen.name(row)
+        service = port.name.service
+        nodes = [node for node, weight in weights.items() if weight]
+        bits = bits_of(len(nodes), is_tcp=port.protocol is Protocol.TCP, remembers=port.affinity > 0)
+        frontends = [frontend for frontend in port.frontends if frontend.direct]
+        history = histories.update(name, slot_owners(weights, bits.total))
+        if not history.owners:
+            continue
+        parts[service].slots += port_flows(
+            DirectPort(
+                number=chosen.ids.of(name),
+                family=port.family,
+                protocol=port.protocol,
+                bits=bits,
+                history=history,
+                frontends=frontends,
+            ),
+            owners[service],
+        )
+        for frontend in frontends:
+            if frontend.address is not None:
+                answering.setdefault((service, frontend.address), set()).update(nodes)
+    for (service, address), everywhere in answering.items():
+        parts[service].flows += error_flows(address, everywhere, owners[service])
 
 
 def _target_columns(chosen: Balancers, shape: Shape, targets: Sequence[_Target]) -> dict[str, Column]:

@@ -72,6 +72,11 @@ Condition = tuple[fields.Field, int] | tuple[fields.Field, int, int]
 _SOURCES: Final = {4: (fields.ETH_TYPE_IPV4, fields.IPV4_SRC), 6: (fields.ETH_TYPE_IPV6, fields.IPV6_SRC)}
 """By family: the Ethernet type, and where a client's address stands."""
 
+_L4_SOURCE: Final = {
+    fields.IP_PROTO_TCP: fields.TCP_SRC,
+    fields.IP_PROTO_UDP: fields.UDP_SRC,
+    fields.IP_PROTO_SCTP: fields.SCTP_SRC,
+}
 _L4_DESTINATION: Final = {
     fields.IP_PROTO_TCP: fields.TCP_DST,
     fields.IP_PROTO_UDP: fields.UDP_DST,
@@ -99,14 +104,14 @@ class Selection(Enum):
 class Shape:
     """What the flows of one template have in common: they lead to load balancers that choose alike.
 
-    `bits` are those of a slot, 0 for other selections. `outside` flows are for what comes from beyond the Node.
+    `bits` are those of a slot, 0 for other selections. With a `source`, they are for what comes from there alone.
     """
 
     family: int
     protocol: int
     selection: Selection
     bits: int = 0
-    outside: bool = False
+    source: Source | None = None
 
 
 @cache
@@ -115,7 +120,10 @@ def unserved_template(family: int) -> Template:
 
     def build(*, address: int) -> FlowMod:
         return FlowMod(
-            table=Table.SERVICE_LB.id, priority=ADDRESS_PRIORITY, match=Match(*_to(family, address)), actions=REFUSE
+            table=Table.SERVICE_LB.id,
+            priority=ADDRESS_PRIORITY,
+            match=Match(*to_address(family, address)),
+            actions=REFUSE,
         )
 
     return Template.of(build, {"address": ADDRESS_BYTES[family]})
@@ -126,7 +134,7 @@ def shut_template(family: int, protocol: int) -> Template:
     """Drops whoever is in none of a port's source ranges. Holes: address, port."""
 
     def build(*, address: int, port: int) -> FlowMod:
-        match = Match(*_to_port(family, protocol, address, port))
+        match = Match(*to_port(family, protocol, address, port))
         return FlowMod(table=Table.SERVICE_LB.id, priority=SHUT_PRIORITY, match=match)
 
     return Template.of(build, {"address": ADDRESS_BYTES[family], "port": 2})
@@ -153,15 +161,15 @@ def service_flow(shape: Shape, values: Mapping[str, int], source: IPNetwork | No
     Values: address, port; of a SINGLE also address0 and port0, of a numbered selection also balancer. `source` are the
     only clients that it is for.
     """
-    conditions = list(_to_port(shape.family, shape.protocol, values["address"], values["port"]))
+    conditions = list(to_port(shape.family, shape.protocol, values["address"], values["port"]))
     if source is not None:
         field = _SOURCES[shape.family][1]
         conditions.append((field, int(source.network_address), int(source.netmask)))
-    if shape.outside:
-        conditions.append((SOURCE, Source.OUTSIDE, SOURCE_MASK))
+    if shape.source is not None:
+        conditions.append((SOURCE, shape.source, SOURCE_MASK))
     return FlowMod(
         table=Table.SERVICE_LB.id,
-        priority=OUTSIDE_PRIORITY if shape.outside else PORT_PRIORITY,
+        priority=PORT_PRIORITY if shape.source is None else OUTSIDE_PRIORITY,
         match=Match(*conditions),
         actions=_flow_actions(shape, values),
     )
@@ -347,11 +355,18 @@ def _translation(family: int, address: int, port: int) -> Conntrack:
     )
 
 
-def _to(family: int, address: int) -> tuple[tuple[fields.Field, int], tuple[fields.Field, int]]:
+def to_address(family: int, address: int) -> tuple[Condition, ...]:
+    """The conditions that a packet is for an address of a family, 4 or 6."""
     if family == IPV4:
         return (fields.ETH_TYPE, fields.ETH_TYPE_IPV4), (fields.IPV4_DST, address)
     return (fields.ETH_TYPE, fields.ETH_TYPE_IPV6), (fields.IPV6_DST, address)
 
 
-def _to_port(family: int, protocol: int, address: int, port: int) -> tuple[Condition, ...]:
-    return (*_to(family, address), (fields.IP_PROTO, protocol), (_L4_DESTINATION[protocol], port))
+def to_port(family: int, protocol: int, address: int, port: int) -> tuple[Condition, ...]:
+    """The conditions that a packet is for a port of an address."""
+    return (*to_address(family, address), (fields.IP_PROTO, protocol), (_L4_DESTINATION[protocol], port))
+
+
+def l4_source(protocol: int) -> fields.Field:
+    """The field of the source port."""
+    return _L4_SOURCE[protocol]

@@ -21,10 +21,22 @@ class Table(IntEnum):
     """Where a packet came from; drops what bears an address that is not its Pod's."""
     NEIGHBOURS = 5
     """ARP and IPv6 neighbour discovery, forwarded by address, never flooded."""
+    DIRECT_RETURN = 6
+    """Connections from outside for a Service in DSR mode: to their slot, untracked."""
+    DIRECT_SLOT = 7
+    """From a slot to the Node that has it."""
+    DIRECT_NODE = 8
+    """Through the tunnel to a Node, or on, if it is this one."""
     CONNTRACK = 10
     """Turns the reply of a hairpin back, then looks the connection up."""
     CONNTRACK_STATE = 20
     """Established connections leave for EgressPolicy; TCP that the tracker knows no connection for is dropped."""
+    DIRECT_HANDOVER = 22
+    """Of a Service in DSR mode: a segment of a connection that this Node does not know."""
+    DIRECT_FORMER = 24
+    """From a slot to the Nodes that had it before, one for each hop that the segment has made."""
+    DIRECT_HOP = 26
+    """Counts the hops."""
     SERVICE_LB = 30
     """New connections to a Service's address: to a group, to its single endpoint, or refused."""
     AFFINITY = 35
@@ -58,8 +70,14 @@ class Table(IntEnum):
 _TITLES: Final = {
     Table.CLASSIFIER: "Classifier",
     Table.NEIGHBOURS: "Neighbours",
+    Table.DIRECT_RETURN: "DirectReturn",
+    Table.DIRECT_SLOT: "DirectSlot",
+    Table.DIRECT_NODE: "DirectNode",
     Table.CONNTRACK: "Conntrack",
     Table.CONNTRACK_STATE: "ConntrackState",
+    Table.DIRECT_HANDOVER: "DirectHandover",
+    Table.DIRECT_FORMER: "DirectFormer",
+    Table.DIRECT_HOP: "DirectHop",
     Table.SERVICE_LB: "ServiceLB",
     Table.AFFINITY: "Affinity",
     Table.SERVICE_SLOT: "ServiceSlot",

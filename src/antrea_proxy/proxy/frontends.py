@@ -11,6 +11,7 @@ from typing import Final
 
 from antrea_proxy.kubernetes.objects import Service
 from antrea_proxy.proxy.selection import ORDINARY, IPAddress, ServiceSelection, cluster_ips, parse_address
+from antrea_proxy.settings import LoadBalancerMode
 
 IPNetwork = IPv4Network | IPv6Network
 
@@ -74,7 +75,8 @@ class Frontend:
     """An address and port of a Service port. A NodePort's `address` is None: it is every node-port address.
 
     `inside` is what Pods of this Node and the Node itself get, `outside` what comes from elsewhere gets; None where
-    nothing is served to it. `source_ranges` are the only ones that may connect; None lets everybody.
+    nothing is served to it. `source_ranges` are the only ones that may connect; None lets everybody. What comes from
+    outside to a `direct` one is sent on, untranslated, to the endpoint's Node, which answers the client itself.
     """
 
     kind: FrontendKind
@@ -83,11 +85,13 @@ class Frontend:
     inside: Scope = Scope.CLUSTER
     outside: Scope | None = None
     source_ranges: tuple[IPNetwork, ...] | None = None
+    direct: bool = False
 
     @property
     def scopes(self) -> frozenset[Scope]:
-        """Every scope that somebody gets here."""
-        return frozenset({self.inside} if self.outside is None else {self.inside, self.outside})
+        """Every scope that somebody gets here; a direct one has local endpoints for what other Nodes send on."""
+        found = {self.inside} if self.outside is None else {self.inside, self.outside}
+        return frozenset(found | {Scope.LOCAL} if self.direct else found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,12 +99,15 @@ class Rules:
     """What settings and the Node's switch make of Services.
 
     `selection` says which Services are ours. Without `proxy_all`, ClusterIPs and load-balancer IPs are served, to Pods
-    alone. `unsupported` says why a protocol cannot be had on this Node.
+    alone. `direct_return` allows DSR mode, `default_mode` is for Services that ask for none. `unsupported` says why a
+    protocol cannot be had on this Node.
     """
 
     selection: ServiceSelection = ORDINARY
     proxy_all: bool = False
     load_balancer_ips: bool = True
+    direct_return: bool = False
+    default_mode: LoadBalancerMode = LoadBalancerMode.NAT
     unsupported: Mapping[Protocol, str] = field(default_factory=lambda: MappingProxyType({}))
 
 

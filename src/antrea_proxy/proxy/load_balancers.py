@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from antrea_proxy.kubernetes.cluster import ClusterState
 from antrea_proxy.kubernetes.columns import Condition, SliceEndpoints, address_column, address_text, joined
 from antrea_proxy.kubernetes.names import NamespacedName, ServicePortName
+from antrea_proxy.proxy.direct_return import node_weights
 from antrea_proxy.proxy.endpoints import CANDIDATE, OWN_ADDRESS, Candidates, OwnAddresses, Verdict, sort_and_judge
 from antrea_proxy.proxy.frontends import Rules, Scope
 from antrea_proxy.proxy.service_ports import USUAL, ServicePort, ServicePorts, service_ports
@@ -61,7 +62,8 @@ class LoadBalancers:
     A ServicePort has a row for each scope that one of its addresses needs.
 
     `services` are all that were asked for: one that has no row is to be balanced no more. Of the rows in `candidates`,
-    those of load balancer i are candidates[starts[i]:starts[i + 1]], in the order of their addresses.
+    those of load balancer i are candidates[starts[i]:starts[i + 1]], in the order of their addresses. `direct` has, for
+    rows of this Node's endpoints to which others send connections untranslated, the weight of every Node by name.
     """
 
     services: Mapping[NamespacedName, ServicePorts]
@@ -72,6 +74,7 @@ class LoadBalancers:
     starts: NDArray[np.int64]
     sources: Sequence[SliceEndpoints]
     node_names: Sequence[str]
+    direct: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ports)
@@ -158,7 +161,7 @@ def desired_load_balancers(
         local_only=local_only,
         own=_own_addresses(ports),
     )
-    return LoadBalancers(
+    table = LoadBalancers(
         services=services,
         ports=ports,
         scopes=[scope for _, scope in rows],
@@ -168,6 +171,28 @@ def desired_load_balancers(
         sources=sources,
         node_names=cluster.node_numbers.values,
     )
+    return _with_direct_return(table, cluster) if rules.direct_return else table
+
+
+def _with_direct_return(table: LoadBalancers, cluster: ClusterState) -> LoadBalancers:
+    """Add the Nodes' weights where connections are sent on untranslated, and say where that cannot be."""
+    direct: dict[int, Mapping[str, int]] = {}
+    services = dict(table.services)
+    for row, (port, scope) in enumerate(zip(table.ports, table.scopes, strict=True)):
+        if scope is Scope.CLUSTER or not any(frontend.direct for frontend in port.frontends):
+            continue
+        # The row of all endpoints stands before that of the local ones.
+        everywhere = table.candidates[table.starts[row - 1] : table.starts[row]]
+        weights = node_weights(everywhere, cluster, table.node_names)
+        if isinstance(weights, str):
+            name = port.name.service
+            told = f"Service {name}: load-balancer mode dsr: {weights}; its external addresses are in nat mode"
+            known = services[name]
+            if told not in known.problems:
+                services[name] = replace(known, problems=(*known.problems, told))
+        else:
+            direct[row] = weights
+    return replace(table, services=services, direct=direct)
 
 
 def _own_addresses(ports: Sequence[ServicePort]) -> OwnAddresses:

@@ -10,6 +10,7 @@ from antrea_proxy.kubernetes.cluster import ClusterState
 from antrea_proxy.kubernetes.names import ServicePortName
 from antrea_proxy.kubernetes.objects import Service
 from antrea_proxy.kubernetes.objects import ServicePort as ApiServicePort
+from antrea_proxy.proxy.direct_return import load_balancer_mode
 from antrea_proxy.proxy.frontends import (
     Claim,
     Frontend,
@@ -24,6 +25,7 @@ from antrea_proxy.proxy.frontends import (
     source_ranges,
 )
 from antrea_proxy.proxy.selection import IPAddress
+from antrea_proxy.settings import LoadBalancerMode
 
 USUAL: Final = Rules()
 
@@ -96,6 +98,9 @@ class _Reading:
         spec = service.spec
         self._internal = TrafficPolicy.LOCAL if spec.internal_traffic_policy == "Local" else TrafficPolicy.CLUSTER
         self._external = TrafficPolicy.LOCAL if spec.external_traffic_policy == "Local" else TrafficPolicy.CLUSTER
+        self._mode, problem = load_balancer_mode(service, rules)
+        if problem is not None:
+            self._complain(problem)
 
     def all(self) -> ServicePorts:
         service, rules = self._service, self._rules
@@ -166,7 +171,14 @@ class _Reading:
             outside = scope if self._rules.proxy_all else None
             return Frontend(kind=claim.kind, address=address, port=port.port, inside=scope, outside=outside)
         outside = self._external.scope if self._rules.proxy_all else None
-        return Frontend(kind=claim.kind, address=address, port=port.port, outside=outside, source_ranges=ranges)
+        return Frontend(
+            kind=claim.kind,
+            address=address,
+            port=port.port,
+            outside=outside,
+            source_ranges=ranges,
+            direct=self._mode is LoadBalancerMode.DSR and outside is Scope.CLUSTER,
+        )
 
     def _usable(self, port: ApiServicePort, place: int) -> bool:
         where = f"spec.ports[{place}]"
