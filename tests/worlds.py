@@ -24,6 +24,7 @@ from antrea_proxy.pipeline.packets import TCP_SYN, Packet
 from antrea_proxy.pipeline.service_flows import compile_services
 from antrea_proxy.pipeline.units import Owner, Unit
 from antrea_proxy.proxy.load_balancers import LoadBalancer, LoadBalancerName, desired_load_balancers
+from antrea_proxy.proxy.problems import Problem
 from antrea_proxy.settings import TunnelType
 
 GATEWAY_MAC = "0a:58:0a:0a:01:01"
@@ -162,7 +163,7 @@ class World:
     units: Mapping[Owner, Unit]
     load_balancers: Mapping[LoadBalancerName, LoadBalancer]
     left_alone: Mapping[NamespacedName, str]
-    problems: Mapping[NamespacedName, tuple[str, ...]]
+    problems: Mapping[NamespacedName, tuple[Problem, ...]]
 
     def status(self, **changes: Any) -> AgentStatus:  # noqa: ANN401 - any field of AgentStatus
         """What an agent that runs publishes of this world."""

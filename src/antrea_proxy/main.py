@@ -16,6 +16,7 @@ import structlog
 from antrea_proxy import __version__
 from antrea_proxy.agent.backoff import Backoff
 from antrea_proxy.agent.errors import AgentError, CommitRefused, ForeignBridge, SwitchLost
+from antrea_proxy.agent.event_recorder import EventRecorder
 from antrea_proxy.agent.feed import Feed
 from antrea_proxy.agent.health import HealthChecks
 from antrea_proxy.agent.node_keeper import NodeKeeper
@@ -134,6 +135,7 @@ class Agent:
         self._ovs_version = ovs_version
         self._switch = OpenFlowSwitch(Path(settings.ovs_run_dir) / f"{settings.ovs_bridge}.mgmt")
         self._resynchronisations = 0
+        self._events = EventRecorder(node=options.node_name, service=self._cluster.services.get)
         self._reconciler: Reconciler
         self._health: tuple[HealthChecks, HealthServers] | None = None
         self._board: StatusBoard
@@ -157,6 +159,7 @@ class Agent:
             network=self._compute_network,
             admit=self._admit,
             publish=self._published,
+            problems_changed=self._events.consider,
             rules=Rules(
                 selection=ServiceSelection.of(settings),
                 load_balancer_ips=settings.antrea_proxy.proxy_load_balancer_ips,
@@ -197,6 +200,8 @@ class Agent:
             source = self._source()
             for kind in KINDS:
                 tasks.create_task(self._follow(source, kind), name=f"source of {kind}")
+            if self._client is not None:
+                tasks.create_task(self._events.run(self._client), name="Events")
             if self._client is not None and settings.transport_interface:
                 tasks.create_task(self._announce(self._client), name="transport addresses")
 

@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
+from antrea_proxy.agent.service_problems import Finder, ServiceProblems
 from antrea_proxy.kubernetes.cluster import ClusterState
 from antrea_proxy.kubernetes.names import NamespacedName
 from antrea_proxy.proxy.load_balancers import LoadBalancer, LoadBalancerName, LoadBalancers
+from antrea_proxy.proxy.problems import Problem, Reason
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Decisions:
-    """Load balancers by name, the reasons of Services that are left alone, and what is wrong with Services.
+    """Load balancers by name, and the reasons of Services that are left alone; `problems` gets what is wrong.
 
     `affinities` are the time-outs in seconds of the load balancers with session affinity, `direct` the Services in DSR
     mode: what they are depends on Nodes, too.
     """
 
+    problems: ServiceProblems
     load_balancers: dict[LoadBalancerName, LoadBalancer] = field(default_factory=dict)
     left_alone: dict[NamespacedName, str] = field(default_factory=dict)
-    problems: dict[NamespacedName, tuple[str, ...]] = field(default_factory=dict)
     affinities: dict[LoadBalancerName, int] = field(default_factory=dict)
     direct: set[NamespacedName] = field(default_factory=set)
     _names: dict[NamespacedName, tuple[LoadBalancerName, ...]] = field(default_factory=dict)
@@ -36,15 +38,18 @@ class Decisions:
         for name, ports in table.services.items():
             gone.update(self._names.pop(name, ()))
             self.left_alone.pop(name, None)
-            self.problems.pop(name, None)
             asks = any(frontend.direct for port in ports.ports for frontend in port.frontends)
             (self.direct.add if asks else self.direct.discard)(name)
+            problems: tuple[Problem, ...] = ()
             if ports.left_alone:
                 self.left_alone[name] = ports.left_alone
-                continue
-            problems = ports.problems + tuple(text for item in cluster.slices_of(name) for text in item.problems)
-            if problems:
-                self.problems[name] = problems
+            elif name in cluster.services:
+                problems = ports.problems + tuple(
+                    Problem(reason=Reason.INVALID_ENDPOINT_SLICE, text=text)
+                    for item in cluster.slices_of(name)
+                    for text in item.problems
+                )
+            self.problems.found(Finder.RULES, name, problems)
         present: dict[NamespacedName, list[LoadBalancerName]] = {}
         for load_balancer in table:
             key = load_balancer.name

@@ -22,6 +22,7 @@ from antrea_proxy.agent.errors import CommitRefused, NetworkUnknown, SwitchLost
 from antrea_proxy.agent.installation import Installation, retry_delays
 from antrea_proxy.agent.marks import Marks
 from antrea_proxy.agent.restoration import histories, used_group_ids
+from antrea_proxy.agent.service_problems import Finder, ServiceProblems
 from antrea_proxy.agent.status import AgentStatus, HealthReport, Phase, SourceReport
 from antrea_proxy.agent.switch import SwitchContents
 from antrea_proxy.kubernetes.cluster import ClusterState, Dirty
@@ -36,6 +37,7 @@ from antrea_proxy.pipeline.service_flows import compile_services, service_owner
 from antrea_proxy.pipeline.units import EMPTY, Owner, OwnerKind, Unit
 from antrea_proxy.proxy.frontends import Rules
 from antrea_proxy.proxy.load_balancers import LoadBalancerName, LoadBalancers, desired_load_balancers
+from antrea_proxy.proxy.problems import Problem, Reason
 
 _log = structlog.get_logger(__name__)
 
@@ -46,6 +48,17 @@ LONGEST_RECONNECT_S: Final = 2.0
 def reconnect_delays() -> Backoff:
     """The delays between attempts to reach the switch."""
     return Backoff(limit=LONGEST_RECONNECT_S)
+
+
+def _nobody_asks(_: NamespacedName, __: tuple[Problem, ...]) -> None:
+    """For a loop whose status is all that is looked at."""
+
+
+def _refused(owner: Owner, error: str) -> Problem:
+    text = (
+        f"Service {owner.name}: the switch refused its flows: {error}; what it had before stays, and it is tried again"
+    )
+    return Problem(reason=Reason.REFUSED_BY_SWITCH, text=text)
 
 
 class Switch(Protocol):
@@ -71,9 +84,9 @@ class Reconciler:
     """Brings the switch to what the cluster and the network ask for, and keeps it there.
 
     `network` computes the Node's network from the cluster, or says why it cannot; `admit` raises if what a switch holds
-    must not be touched; `publish` is given the new status after every step forward. `reconnecting` and `retrying` make
-    the delays between attempts to reach the switch, and at what it refused. All methods belong to the event loop's
-    thread.
+    must not be touched; `publish` is given the new status after every step forward, `problems_changed` all that is
+    wrong with a Service whenever that may be something else. `reconnecting` and `retrying` make the delays between
+    attempts to reach the switch, and at what it refused. All methods belong to the event loop's thread.
     """
 
     def __init__(
@@ -86,6 +99,7 @@ class Reconciler:
         admit: Callable[[SwitchContents], Awaitable[None]],
         publish: Callable[[AgentStatus], None],
         rules: Rules,
+        problems_changed: Callable[[NamespacedName, tuple[Problem, ...]], None] = _nobody_asks,
         reconnecting: Callable[[], Backoff] = reconnect_delays,
         retrying: Callable[[], Backoff] = retry_delays,
     ) -> None:
@@ -99,7 +113,8 @@ class Reconciler:
         self._ids: GroupIds[LoadBalancerName] = GroupIds()
         self._histories: Histories[LoadBalancerName] = Histories()
         self._numbers_to_release: set[LoadBalancerName] = set()
-        self._decisions = Decisions()
+        self._problems = ServiceProblems(problems_changed)
+        self._decisions = Decisions(problems=self._problems)
         self._affinity = AffinityCare(self._decisions.affinities)
         self._installation = Installation(delays=retrying)
         self._network: Network | None = None
@@ -111,7 +126,7 @@ class Reconciler:
             status,
             load_balancers=MappingProxyType(self._decisions.load_balancers),
             left_alone=MappingProxyType(self._decisions.left_alone),
-            service_problems=MappingProxyType(self._decisions.problems),
+            service_problems=MappingProxyType(self._problems.by_service),
             installed=MappingProxyType(self._installation.units),
         )
 
@@ -146,6 +161,13 @@ class Reconciler:
     def show_health(self, health: HealthReport) -> None:
         """Publish how health checks are doing."""
         self.status = replace(self.status, health=health)
+        self._problems.found_in_all(
+            Finder.HEALTH_CHECKS,
+            {
+                name: (Problem(reason=Reason.HEALTH_CHECK_UNAVAILABLE, text=text),)
+                for name, text in health.of_services.items()
+            },
+        )
         self._publish(self.status)
 
     def describe_switch(self, *, bridge: str, datapath_type: str, ovs_version: str) -> None:
@@ -375,6 +397,14 @@ class Reconciler:
     def _arrived(self) -> None:
         self._marks.arrived()
         refusals = self._installation.refusals
+        self._problems.found_in_all(
+            Finder.SWITCH,
+            {
+                NamespacedName.parse(owner.name): (_refused(owner, refusal.error),)
+                for owner, refusal in refusals.items()
+                if owner.kind is OwnerKind.SERVICE
+            },
+        )
         problem = "; ".join(f"{owner}: {refusal.error}" for owner, refusal in refusals.items())
         self._show(Phase.RETRYING if problem else Phase.RUNNING, problem)
 

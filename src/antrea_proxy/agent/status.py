@@ -11,6 +11,7 @@ from antrea_proxy.kubernetes.names import NamespacedName
 from antrea_proxy.network.values import Network
 from antrea_proxy.pipeline.units import Owner, Unit
 from antrea_proxy.proxy.load_balancers import LoadBalancer, LoadBalancerName
+from antrea_proxy.proxy.problems import Problem
 
 
 class Phase(Enum):
@@ -65,7 +66,8 @@ class HealthReport:
 class AgentStatus:
     """All that the API, the metrics and the command line can ask.
 
-    `load_balancers` and `service_problems` are as decided last; `installed` is what the switch confirmed to hold.
+    `load_balancers` are as decided last, `installed` is what the switch confirmed to hold. `service_problems` are all
+    that keeps Services from being served wholly, those of health checks, too.
     `pending_since` is the Unix time of the oldest change that is not in the switch yet, None when there is none.
     """
 
@@ -80,7 +82,7 @@ class AgentStatus:
     network_problems: tuple[str, ...] = ()
     load_balancers: Mapping[LoadBalancerName, LoadBalancer] = field(default_factory=lambda: MappingProxyType({}))
     left_alone: Mapping[NamespacedName, str] = field(default_factory=lambda: MappingProxyType({}))
-    service_problems: Mapping[NamespacedName, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    service_problems: Mapping[NamespacedName, tuple[Problem, ...]] = field(default_factory=lambda: MappingProxyType({}))
     installed: Mapping[Owner, Unit] = field(default_factory=lambda: MappingProxyType({}))
     pending_since: float | None = None
     health: HealthReport = HealthReport()

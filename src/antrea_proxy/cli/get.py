@@ -106,6 +106,7 @@ class _Writer:
 
     def __init__(self, kind: Resource, output: Format | None, *, namespaced: bool) -> None:
         self._output = output
+        self._sentences = kind.sentences
         columns = [column for column in kind.columns if output is Format.WIDE or not column.wide]
         self._table = Table(columns=[column for column in columns if namespaced or column.head != "NAMESPACE"])
 
@@ -116,6 +117,10 @@ class _Writer:
             return
         for line in self._table.lines(found["items"]):
             typer.echo(line)
+        if single and self._output is None:
+            for item in found["items"]:
+                for sentence in self._sentences(item):
+                    typer.echo(f"  {sentence}")
 
     def changed(self, change: dict[str, Any]) -> None:
         """Write one change."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,7 +11,10 @@ from antrea_proxy.cli.tables import Column, Item
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
-    """A kind of item. `scoped` ones are of one namespace unless all are asked for; `named` ones have names."""
+    """A kind of item. `scoped` ones are of one namespace unless all are asked for; `named` ones have names.
+
+    `sentences` are what one item, asked for by its name, has to say below its row.
+    """
 
     path: str
     singular: str
@@ -19,6 +22,7 @@ class Resource:
     scoped: bool
     named: bool
     columns: tuple[Column, ...]
+    sentences: Callable[[Item], Sequence[str]] = lambda _: ()
 
 
 def _ports(item: Item) -> str:
@@ -57,8 +61,12 @@ def _state(item: Item) -> str:
     return f"{state},problems" if item["problems"] else state
 
 
+def _sentences(item: Item) -> list[str]:
+    return [text for text in (item["reason"], *item["problems"]) if text]
+
+
 def _note(item: Item) -> str:
-    return "; ".join(filter(None, (item["reason"], *item["problems"])))
+    return "; ".join(_sentences(item))
 
 
 def _service_port(item: Item) -> str:
@@ -98,6 +106,7 @@ RESOURCES: Final = (
             Column(head="AFFINITY", text=_affinity, wide=True),
             Column(head="NOTE", text=_note, wide=True),
         ),
+        sentences=_sentences,
     ),
     Resource(
         path="endpoints",

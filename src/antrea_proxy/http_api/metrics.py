@@ -5,7 +5,8 @@ Names that AntreaProxy has keep their meaning, with one difference: "installed" 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
@@ -16,6 +17,7 @@ from antrea_proxy.agent.status import AgentStatus, Phase
 from antrea_proxy.http_api.installed import InstalledCounts
 from antrea_proxy.pipeline.tables import Table
 from antrea_proxy.proxy.load_balancers import Outcome
+from antrea_proxy.proxy.problems import Problem, Reason
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 """Of Prometheus' text format, version 0.0.4."""
@@ -131,6 +133,19 @@ def _services(status: AgentStatus) -> Iterator[Family]:
         "Services of which something cannot be served; `antrea-proxy get services -o wide` says what.",
         value=len(status.service_problems),
     )
+    by_reason = GaugeMetricFamily(
+        "antrea_proxy_service_problems",
+        "Services with a problem of this kind; a Service counts once for each kind.",
+        labels=["reason"],
+    )
+    counts = Counter(reason for problems in list(status.service_problems.values()) for reason in _reasons(problems))
+    for reason in Reason:
+        by_reason.add_metric([reason.value], counts[reason])
+    yield by_reason
+
+
+def _reasons(problems: Iterable[Problem]) -> frozenset[Reason]:
+    return frozenset(problem.reason for problem in problems)
 
 
 def _switch(status: AgentStatus) -> Iterator[Family]:

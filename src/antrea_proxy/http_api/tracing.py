@@ -124,7 +124,7 @@ def _service_port(
     found = (item.port for key, item in status.load_balancers.items() if key.port.service == name)
     ports = list({id(port): port for port in found}.values())
     if not ports:
-        problems = "; ".join(status.service_problems.get(name, ()))
+        problems = "; ".join(map(str, status.service_problems.get(name, ())))
         raise UnknownError(f"Service {name} is not balanced here{f': {problems}' if problems else ''}")
     families = {address.version for address in pod.addresses} & ({request.family} if request.family else {4, 6})
     fitting = [

@@ -74,7 +74,7 @@ def status_view(status: AgentStatus) -> StatusView:
         network_problems=status.network_problems + (tuple(map(str, network.problems)) if network is not None else ()),
         services=len({name.port.service for name in status.load_balancers}),
         services_left_alone=len(status.left_alone),
-        services_with_problems=len(status.service_problems.keys() | status.health.of_services),
+        services_with_problems=len(status.service_problems),
         health_problem=status.health.problem,
         pods=0 if network is None else len(network.pods),
         peers=0 if network is None else len(network.peers),
@@ -87,11 +87,7 @@ def service_views(status: AgentStatus, selection: Selection) -> Iterator[Service
     for key, load_balancer in status.load_balancers.items():
         if selection.takes(*key.port.service):
             balanced.setdefault(key.port.service, []).append(load_balancer)
-    others = (
-        name
-        for name in (*status.left_alone, *status.service_problems, *status.health.of_services)
-        if selection.takes(*name)
-    )
+    others = (name for name in (*status.left_alone, *status.service_problems) if selection.takes(*name))
     for name in sorted({*balanced, *others}):
         unit = status.installed.get(service_owner(name), EMPTY)
         ports = tuple(view for item in balanced.get(name, ()) for view in _service_ports(item))
@@ -102,7 +98,7 @@ def service_views(status: AgentStatus, selection: Selection) -> Iterator[Service
             state="balanced" if ports else "leftAlone" if reason else "notServed",
             reason=reason,
             ports=ports,
-            problems=(*status.service_problems.get(name, ()), *_health_problem(status, name)),
+            problems=tuple(map(str, status.service_problems.get(name, ()))),
             flows=len(unit.flows),
             groups=len(unit.groups),
         )
@@ -185,11 +181,6 @@ def pod_views(status: AgentStatus, selection: Selection) -> Iterator[PodView]:
                 container_id=pod.container_id,
                 flows=len(status.installed.get(pod_owner(pod), EMPTY).flows),
             )
-
-
-def _health_problem(status: AgentStatus, name: NamespacedName) -> tuple[str, ...]:
-    found = status.health.of_services.get(name)
-    return () if found is None else (found,)
 
 
 _KINDS: Final = {

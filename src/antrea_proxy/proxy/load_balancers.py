@@ -16,6 +16,7 @@ from antrea_proxy.kubernetes.names import NamespacedName, ServicePortName
 from antrea_proxy.proxy.direct_return import node_weights
 from antrea_proxy.proxy.endpoints import CANDIDATE, OWN_ADDRESS, Candidates, OwnAddresses, Verdict, sort_and_judge
 from antrea_proxy.proxy.frontends import Rules, Scope
+from antrea_proxy.proxy.problems import Problem, Reason
 from antrea_proxy.proxy.service_ports import USUAL, ServicePort, ServicePorts, service_ports
 from antrea_proxy.proxy.topology import Place, reach_of
 
@@ -186,7 +187,10 @@ def _with_direct_return(table: LoadBalancers, cluster: ClusterState) -> LoadBala
         weights = node_weights(everywhere, cluster, table.node_names)
         if isinstance(weights, str):
             name = port.name.service
-            told = f"Service {name}: load-balancer mode dsr: {weights}; its external addresses are in nat mode"
+            told = Problem(
+                reason=Reason.DIRECT_RETURN_IMPOSSIBLE,
+                text=f"Service {name}: load-balancer mode dsr: {weights}; its external addresses are in nat mode",
+            )
             known = services[name]
             if told not in known.problems:
                 services[name] = replace(known, problems=(*known.problems, told))

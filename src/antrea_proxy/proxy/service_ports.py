@@ -24,6 +24,7 @@ from antrea_proxy.proxy.frontends import (
     claims,
     source_ranges,
 )
+from antrea_proxy.proxy.problems import Problem, Reason
 from antrea_proxy.proxy.selection import IPAddress
 from antrea_proxy.settings import LoadBalancerMode
 
@@ -65,7 +66,7 @@ class ServicePorts:
     left_alone: str = ""
     ports: tuple[ServicePort, ...] = ()
     cluster_ips: tuple[IPAddress, ...] = ()
-    problems: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 class Rival(NamedTuple):
@@ -93,26 +94,27 @@ class _Reading:
         self._service = service
         self._cluster = cluster
         self._rules = rules
-        self._problems: dict[str, None] = {}
+        self._problems: dict[Problem, None] = {}
         self._found: dict[tuple[int, int], list[Frontend]] = {}
         spec = service.spec
         self._internal = TrafficPolicy.LOCAL if spec.internal_traffic_policy == "Local" else TrafficPolicy.CLUSTER
         self._external = TrafficPolicy.LOCAL if spec.external_traffic_policy == "Local" else TrafficPolicy.CLUSTER
         self._mode, problem = load_balancer_mode(service, rules)
         if problem is not None:
-            self._complain(problem)
+            self._complain(Reason.INVALID_LOAD_BALANCER_MODE, problem)
 
     def all(self) -> ServicePorts:
         service, rules = self._service, self._rules
         name = service.metadata.namespaced_name
         affinity, problem = affinity_timeout(service)
         if problem is not None:
-            self._complain(problem)
+            self._complain(Reason.INVALID_SESSION_AFFINITY, problem)
         usable = {place: port for place, port in enumerate(service.spec.ports) if self._usable(port, place)}
         own: list[IPAddress] = []
         for claim in claims(service, rules):
             if claim.address is None:
-                self._complain(f"{claim.where}: {claim.text!r}: no IP address; it is not served")
+                text = f"{claim.where}: {claim.text!r}: no IP address; it is not served"
+                self._complain(Reason.INVALID_ADDRESS, text)
                 continue
             rivals = _rivals(service, claim, self._cluster, rules)
             if claim.kind is FrontendKind.CLUSTER_IP and not rivals:
@@ -143,10 +145,10 @@ class _Reading:
         if claim.kind is FrontendKind.LOAD_BALANCER_IP:
             ranges, problems = source_ranges(self._service, address.version)
             for text in problems:
-                self._complain(text)
+                self._complain(Reason.INVALID_SOURCE_RANGE, text)
         for place, port in ports.items():
             if (conflict := _conflict(port, claim, rivals)) is not None:
-                self._complain(f"spec.ports[{place}]: {conflict}")
+                self._complain(Reason.ADDRESS_CONFLICT, f"spec.ports[{place}]: {conflict}")
             else:
                 frontend = self._frontend(claim, address, port, ranges)
                 self._found.setdefault((place, address.version), []).append(frontend)
@@ -183,17 +185,21 @@ class _Reading:
     def _usable(self, port: ApiServicePort, place: int) -> bool:
         where = f"spec.ports[{place}]"
         if not 0 < port.port < 1 << 16:
-            self._complain(f"{where}.port: {port.port}: must be 1 to 65535; this port is not served")
+            text = f"{where}.port: {port.port}: must be 1 to 65535; this port is not served"
+            self._complain(Reason.INVALID_PORT, text)
         elif port.protocol not in Protocol.__members__:
-            self._complain(f"{where}.protocol: {port.protocol!r}: must be TCP, UDP or SCTP; this port is not served")
+            text = f"{where}.protocol: {port.protocol!r}: must be TCP, UDP or SCTP; this port is not served"
+            self._complain(Reason.INVALID_PROTOCOL, text)
         elif reason := self._rules.unsupported.get(Protocol[port.protocol]):
-            self._complain(f"{where}.protocol: {port.protocol}: {reason}; this port is not served")
+            text = f"{where}.protocol: {port.protocol}: {reason}; this port is not served"
+            self._complain(Reason.UNSUPPORTED_PROTOCOL, text)
         else:
             return True
         return False
 
-    def _complain(self, text: str) -> None:
-        self._problems[f"Service {self._service.metadata.namespaced_name}: {text}"] = None
+    def _complain(self, reason: Reason, text: str) -> None:
+        whole = f"Service {self._service.metadata.namespaced_name}: {text}"
+        self._problems[Problem(reason=reason, text=whole)] = None
 
 
 def _conflict(port: ApiServicePort, claim: Claim, rivals: Sequence[Rival]) -> str | None:

@@ -59,6 +59,16 @@ def test_wide_says_why_a_service_is_left_alone_and_what_is_wrong(api: RunningApi
     assert "70000: must be 1 to 65535; this port is not served" in text
 
 
+def test_a_service_that_is_asked_for_by_name_says_what_is_wrong_in_whole_sentences(api: RunningApi) -> None:
+    lines = run(get.app, "service", "broken").stdout.splitlines()
+    assert [line.split()[0] for line in lines[:2]] == ["NAME", "broken"]
+    assert lines[2:] == [
+        "  Service default/broken: spec.ports[0].port: 70000: must be 1 to 65535; this port is not served"
+    ]
+    assert run(get.app, "service", "headless").stdout.splitlines()[2:] == ["  it is headless (clusterIP None)"]
+    assert len(run(get.app, "service", "web").stdout.splitlines()) == 2, "nothing is wrong"
+
+
 def test_endpoints_say_why_each_is_in_or_out(api: RunningApi) -> None:
     lines = run(get.app, "endpoints", "web").stdout.splitlines()
     assert lines[0].split() == ["SERVICE", "ENDPOINT", "IN-USE", "WHY", "NODE"]

@@ -62,6 +62,19 @@ def test_a_service_that_changed_is_counted_anew_and_one_that_went_no_more() -> N
     assert counts.count(WORLD.units)[4] == Counts(6, 8)
 
 
+def test_services_with_problems_are_counted_once_for_each_reason() -> None:
+    """Two bad ports of one Service are one Service with a bad port."""
+    ports: Any = [("a", "TCP", 0), ("b", "TCP", 70000), ("c", "TCP", 80), ("d", "GRE", 81)]
+    found = samples(
+        world([service("s", "10.96.3.1", ports=ports), service("t", "10.96.3.1", ports=ports)], []).status()
+    )
+    assert found["antrea_proxy_services_with_problems", ()] == 2
+    assert found["antrea_proxy_service_problems", ("InvalidPort",)] == 2
+    assert found["antrea_proxy_service_problems", ("InvalidProtocol",)] == 2
+    assert found["antrea_proxy_service_problems", ("AddressConflict",)] == 1
+    assert found["antrea_proxy_service_problems", ("RefusedBySwitch",)] == 0
+
+
 def test_flows_are_counted_by_table() -> None:
     found = samples(WORLD.status())
     total = sum(len(unit.flows) for unit in WORLD.units.values())

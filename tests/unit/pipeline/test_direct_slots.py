@@ -84,9 +84,7 @@ def test_whoever_had_a_slot_lately_is_asked_and_its_owner_is_not(changes: list[d
         assert list(history.former[slot]) == latest_first[1 : 1 + MOST_FORMER]
 
 
-@given(
-    st.lists(st.tuples(some_weight, st.integers(6, 8)), min_size=2, max_size=6)
-)
+@given(st.lists(st.tuples(some_weight, st.integers(6, 8)), min_size=2, max_size=6))
 def test_another_number_of_slots_forgets_no_owner(changes: list[tuple[dict[str, int], int]]) -> None:
     """A connection whose slot was s among many is found by the lower bits of s, and the reverse."""
     history = History()

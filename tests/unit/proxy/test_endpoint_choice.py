@@ -89,7 +89,7 @@ def test_of_two_services_with_one_cluster_ip_the_older_serves_the_port_and_the_y
     assert [item.port.name.service.name for item in table] == ["old"]
     problems = {name.name: ports.problems for name, ports in table.services.items()}
     assert problems["old"] == ()
-    assert "10.96.0.1:80/TCP belongs to the older Service default/old" in problems["young"][0]
+    assert "10.96.0.1:80/TCP belongs to the older Service default/old" in problems["young"][0].text
 
 
 @pytest.mark.parametrize("port", [0, -1, 65536, 70000])
@@ -97,7 +97,9 @@ def test_a_port_out_of_range_is_named_and_the_other_ports_are_served(port: int) 
     table = decide(service(ports=[{"name": "bad", "port": port}, {"name": "http", "port": 80}]))
     assert [item.port.port for item in table] == [80]
     (problem,) = next(iter(table.services.values())).problems
-    assert problem == f"Service default/web: spec.ports[0].port: {port}: must be 1 to 65535; this port is not served"
+    assert (
+        str(problem) == f"Service default/web: spec.ports[0].port: {port}: must be 1 to 65535; this port is not served"
+    )
 
 
 def test_an_endpoint_that_is_no_address_is_named_and_the_others_serve() -> None:
@@ -122,7 +124,7 @@ def test_a_protocol_that_the_switch_cannot_balance_is_named_and_left_out() -> No
         service(ports=[{"name": "sctp", "port": 7, "protocol": "SCTP"}]), unsupported={Protocol.SCTP: "not here"}
     )
     assert len(table) == 0
-    assert "SCTP: not here" in next(iter(table.services.values())).problems[0]
+    assert "SCTP: not here" in next(iter(table.services.values())).problems[0].text
 
 
 def hinted(address: str, *, zones: str = "", nodes: str = "", conditions: dict[str, Any] = READY) -> dict[str, Any]:
