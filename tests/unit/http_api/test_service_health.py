@@ -108,11 +108,11 @@ def ask(port: int, path: str = "/", *, host: str = "127.0.0.1") -> tuple[int, An
 
 
 def until_open(port: int, *, host: str = "127.0.0.1") -> None:
-    """Wait until somebody listens."""
+    """Wait until somebody answers; asyncio leaves a connection open that it accepts as it closes."""
     deadline = time.monotonic() + 5
     while True:
         try:
-            socket.create_connection((host, port), timeout=1).close()
+            ask(port, host=f"[{host}]" if ":" in host else host)
         except OSError:
             assert time.monotonic() < deadline, f"{host}:{port} does not open"
             time.sleep(0.01)
