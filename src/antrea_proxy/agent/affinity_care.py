@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Final
 
 from antrea_proxy.kubernetes.names import NamespacedName
 from antrea_proxy.openflow.constants import GroupId
@@ -10,6 +11,9 @@ from antrea_proxy.openflow.entries import FlowDesc
 from antrea_proxy.pipeline.affinity import epoch, next_epoch, upkeep
 from antrea_proxy.pipeline.changes import BUNDLE_MESSAGES
 from antrea_proxy.proxy.load_balancers import LoadBalancerName
+
+LOOK_EVERY_S: Final = 1.0
+"""The least time between two looks: with many clients, one of them is due at any moment."""
 
 Commit = Callable[[Sequence[bytes]], Awaitable[None]]
 
@@ -62,6 +66,7 @@ class AffinityCare:
         """Put right what was learned. Raises what `commit` raises, and is due again then."""
         timeouts = {number: seconds for name, seconds in self._known.items() if (number := numbers(name)) is not None}
         result = upkeep(learned, timeouts)
+        self._look_at = now + LOOK_EVERY_S
         for start in range(0, len(result.messages), BUNDLE_MESSAGES):
             await commit(result.messages[start : start + BUNDLE_MESSAGES])
-        self._look_at = None if result.again_in is None else now + result.again_in
+        self._look_at = None if result.again_in is None else now + max(result.again_in, LOOK_EVERY_S)

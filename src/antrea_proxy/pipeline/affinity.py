@@ -108,7 +108,10 @@ def upkeep(learned: Iterable[FlowDesc], timeouts: Mapping[GroupId, int]) -> Upke
     written anew, so that it counts from now at most once. What the switch cannot end by itself is due when it is over.
     """
     messages: list[bytes] = []
-    again_in: float | None = None
+    # Who comes after this look is due no earlier than that.
+    again_in: float | None = min(
+        (timeout + GRACE_S for timeout in timeouts.values() if not idle_timeout(timeout)), default=None
+    )
     for entry in learned:
         balancer = balancer_of(entry.cookie)
         timeout = timeouts.get(balancer) if balancer is not None else None
@@ -120,7 +123,7 @@ def upkeep(learned: Iterable[FlowDesc], timeouts: Mapping[GroupId, int]) -> Upke
         if entry.idle_timeout != wanted:
             messages.append(encode(_strictly(entry, FlowModCommand.ADD, idle_timeout=wanted)))
         if not wanted:
-            again_in = remaining if again_in is None else min(again_in, remaining)
+            again_in = min(again_in or remaining, remaining)
     return Upkeep(messages=tuple(messages), again_in=again_in)
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from agent_loop import Loop
+from antrea_proxy.agent.affinity_care import AffinityCare
+from antrea_proxy.agent.errors import CommitRefused
+from antrea_proxy.kubernetes.names import NamespacedName, ServicePortName
 from antrea_proxy.openflow import fields
 from antrea_proxy.openflow.actions import SetField
 from antrea_proxy.openflow.constants import GroupId
@@ -18,6 +22,8 @@ from antrea_proxy.pipeline.affinity import learned_cookie
 from antrea_proxy.pipeline.registers import BALANCER, SLOT
 from antrea_proxy.pipeline.slots import HASH_GROUPS
 from antrea_proxy.pipeline.tables import Table
+from antrea_proxy.proxy.load_balancers import LoadBalancerName
+from model_switch_async import described
 from worlds import endpoint_slice, service
 
 SLICES = endpoint_slice("web", ("10.10.2.1", "web-1", "node-2"), ("10.10.2.2", "web-2", "node-2"))
@@ -33,10 +39,10 @@ def group(loop: Loop) -> tuple[GroupId, bytes]:
     return number, content
 
 
-def learn(loop: Loop, balancer: GroupId, client: int) -> None:
-    """Let the switch remember a client."""
+def remembering(balancer: GroupId, client: int) -> FlowMod:
+    """What the switch learns of a client."""
     match = Match((BALANCER, balancer), (fields.ETH_TYPE, fields.ETH_TYPE_IPV4), (fields.IPV4_SRC, client))
-    flow = FlowMod(
+    return FlowMod(
         table=Table.AFFINITY.id,
         priority=100,
         match=match,
@@ -44,6 +50,11 @@ def learn(loop: Loop, balancer: GroupId, client: int) -> None:
         actions=(SetField(SLOT, 5),),
         idle_timeout=11,
     )
+
+
+def learn(loop: Loop, balancer: GroupId, client: int) -> None:
+    """Let the switch remember a client."""
+    flow = remembering(balancer, client)
     loop.switch.model.flows[flow.table, flow.priority, flow.match] = flow
 
 
@@ -79,6 +90,35 @@ def test_within_an_epoch_nothing_is_written() -> None:
             assert len(loop.switch.commits) == before
 
     asyncio.run(run())
+
+
+def test_a_client_of_a_day_that_comes_after_the_last_look_is_forgotten_in_time() -> None:
+    """The switch cannot count a day; the agent looks again, though it saw no client when it looked."""
+    name = LoadBalancerName(ServicePortName(NamespacedName("default", "web"), ""), 4)
+    care = AffinityCare({name: 86_400})
+
+    async def commit(messages: Sequence[bytes]) -> None:
+        raise AssertionError(messages)
+
+    care.note(0.5)
+    asyncio.run(care.tend([], {name: GroupId(1)}.get, commit, 0.5))
+    assert not care.must_look(86_400.0)
+    assert care.must_look(86_402.0)
+
+
+def test_looks_at_many_clients_are_a_second_apart_and_a_refused_change_is_tried_again_no_sooner() -> None:
+    name = LoadBalancerName(ServicePortName(NamespacedName("default", "web"), ""), 4)
+    care = AffinityCare({name: 86_400})
+
+    async def refuse(_: Sequence[bytes]) -> None:
+        raise CommitRefused({0: "TABLE_FULL"})
+
+    care.note(0.5)
+    clients = [described(remembering(GroupId(2), client)) for client in (1, 2)]
+    with pytest.raises(CommitRefused):
+        asyncio.run(care.tend(clients, {name: GroupId(1)}.get, refuse, 0.5))
+    assert not care.must_look(1.4)
+    assert care.must_look(1.5)
 
 
 def test_a_restart_keeps_clients_and_forgets_those_of_services_that_are_gone() -> None:
