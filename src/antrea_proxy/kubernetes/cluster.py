@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -54,7 +55,7 @@ class ClusterState:
 
     def claimants(self, address: str) -> Sequence[Service]:
         """The Services that claim an address, the one that has it first: the oldest, then by name."""
-        names = self._claims.get(address, ())
+        names = self._claims.get(_canonical(address), ())
         if len(names) == 1:
             return [self.services[name] for name in names]
         return sorted((self.services[name] for name in names), key=_seniority)
@@ -175,7 +176,18 @@ def _addresses(service: Service | None) -> frozenset[str]:
         return frozenset()
     spec = service.spec
     ingress = (point.ip for point in service.status.load_balancer.ingress)
-    return frozenset(filter(None, (spec.cluster_ip, *spec.cluster_ips, *spec.external_ips, *ingress))) - {"None"}
+    texts = {spec.cluster_ip, *spec.cluster_ips, *spec.external_ips, *ingress} - {"", "None"}
+    return frozenset(map(_canonical, texts))
+
+
+def _canonical(address: str) -> str:
+    """One text for every way of writing an IPv6 address (RFC 4291 section 2.2); what is none stays as it is."""
+    if ":" not in address:
+        return address
+    try:
+        return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, address))
+    except OSError:
+        return address
 
 
 def _seniority(service: Service) -> tuple[str, NamespacedName]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from antrea_proxy.kubernetes.objects import Service
 from antrea_proxy.proxy.selection import ORDINARY, IPAddress, ServiceSelection, cluster_ips, parse_address
@@ -140,11 +140,12 @@ def claims(service: Service, rules: Rules) -> Iterator[Claim]:
             (FrontendKind.EXTERNAL_IP, text, f"spec.externalIPs[{place}]")
             for place, text in enumerate(service.spec.external_ips)
         ]
-    seen: set[str] = set()
+    seen: set[IPAddress | str] = set()
     for kind, text, where in given:
-        if text not in seen:
-            seen.add(text)
-            yield Claim(kind, text, where, parse_address(text))
+        address = parse_address(text)
+        if (address or text) not in seen:
+            seen.add(address or text)
+            yield Claim(kind, text, where, address)
 
 
 def source_ranges(service: Service, family: int) -> tuple[tuple[IPNetwork, ...] | None, list[str]]:
@@ -155,21 +156,29 @@ def source_ranges(service: Service, family: int) -> tuple[tuple[IPNetwork, ...] 
     given = service.spec.load_balancer_source_ranges
     if not given:
         return None, []
-    ranges: list[IPNetwork] = []
+    ranges: list[Any] = []  # of one family, which the checker cannot tell
     problems: list[str] = []
     for place, text in enumerate(given):
-        try:
-            network = ip_network(text.strip(), strict=False)
-        except ValueError:
+        network = _cidr(text.strip())
+        if network is None:
             problems.append(
                 f"spec.loadBalancerSourceRanges[{place}]: {text!r}: no CIDR; it lets nobody connect, the others do"
             )
             continue
         if network.version == family:
             ranges.append(network)
-    if any(network.prefixlen == 0 for network in ranges):
-        return None, problems
-    return tuple(dict.fromkeys(ranges)), problems
+    joined = tuple(collapse_addresses(ranges))
+    return None if any(network.prefixlen == 0 for network in joined) else joined, problems
+
+
+def _cidr(text: str) -> IPNetwork | None:
+    """Read a CIDR: the length of its prefix is written, and as a number (RFC 4632 section 3.1)."""
+    if not text.rpartition("/")[2].isdecimal() or "/" not in text:
+        return None
+    try:
+        return ip_network(text, strict=False)
+    except ValueError:
+        return None
 
 
 def affinity_timeout(service: Service) -> tuple[int, str | None]:

@@ -25,7 +25,7 @@ from antrea_proxy.proxy.frontends import (
     source_ranges,
 )
 from antrea_proxy.proxy.problems import Problem, Reason
-from antrea_proxy.proxy.selection import IPAddress
+from antrea_proxy.proxy.selection import IPAddress, cluster_ips, parse_address
 from antrea_proxy.settings import LoadBalancerMode
 
 USUAL: Final = Rules()
@@ -155,7 +155,7 @@ class _Reading:
 
     def _serve_node_ports(self, ports: Mapping[int, ApiServicePort]) -> None:
         """A NodePort is served in the families that the Service has."""
-        families = sorted({claim.address.version for claim in claims(self._service, self._rules) if claim.address})
+        families = sorted({address.version for text in cluster_ips(self._service) if (address := parse_address(text))})
         for place, port in ports.items():
             if port.node_port:
                 frontend = Frontend(
@@ -228,7 +228,7 @@ def _rivals(service: Service, claim: Claim, cluster: ClusterState, rules: Rules)
         if other.metadata.namespaced_name == name:
             older = False
         elif rules.selection.why_left_alone(other) is None:
-            kind = next((theirs.kind for theirs in claims(other, rules) if theirs.text == claim.text), None)
+            kind = next((theirs.kind for theirs in claims(other, rules) if theirs.address == claim.address), None)
             if kind is not None and (kind < claim.kind or (kind is claim.kind and older)):
                 rivals.append(Rival(other, kind))
     return rivals
