@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
-from hypothesis import given
 
 from antrea_proxy.network.values import Via
 from antrea_proxy.openflow import fields
@@ -21,9 +20,7 @@ from antrea_proxy.pipeline.tables import Table
 from antrea_proxy.pipeline.units import Owner, OwnerKind, Unit, flow
 from antrea_proxy.pipeline.walk import walk, walk_every_way
 from antrea_proxy.pipeline.walk_steps import Walk
-from antrea_proxy.proxy.load_balancers import LoadBalancer, Outcome
-from properties import clusters
-from worlds import CLIENT, GATEWAY_MAC, PEER_ADDRESS, WEB_0, WEB_1, WEB_2, WORLD, World, network, packet, world
+from worlds import CLIENT, GATEWAY_MAC, PEER_ADDRESS, WEB_0, WEB_1, WEB_2, WORLD, network, packet, world
 
 Json = dict[str, Any]
 
@@ -187,40 +184,6 @@ def test_recirculations_stay_below_the_userspace_datapaths_limit() -> None:
         for way in walk_every_way(TABLES, packet(CLIENT, address))
     )
     assert worst == 3
-
-
-@given(services=clusters.services(), slices=clusters.slices())
-def test_every_decided_load_balancer_is_what_packets_meet(services: list[Json], slices: list[Json]) -> None:
-    """Whatever the cluster: to exactly the endpoints in use, or refused, or dropped; and no flow has a rival."""
-    here = world(services, slices)
-    tables = CompiledTables(here.units)
-    for load_balancer in here.load_balancers.values():
-        assert_met(here, tables, load_balancer)
-
-
-def assert_met(here: World, tables: CompiledTables, load_balancer: LoadBalancer) -> None:
-    port = load_balancer.port
-    ways = list(
-        walk_every_way(tables, packet(CLIENT, str(port.frontends[0].address), port.port, protocol=port.protocol))
-    )
-    assert not [text for way in ways for text in way.uncertain]
-    if load_balancer.outcome is Outcome.REFUSED:
-        assert [way.ports for way in ways] == [(REFUSE_PORT,)]
-    elif load_balancer.outcome is Outcome.DROPPED:
-        assert [way.drop[0].title for way in ways if way.drop is not None] == ["ServiceLB"]
-    else:
-        used = {(item.address, item.port) for item in load_balancer.endpoints if item.verdict.used}
-        translated = {
-            (_address(connection.reply.source, port.family), connection.reply.source_port)
-            for way in ways
-            for connection in way.connections.known
-        }
-        assert translated == used
-        assert all(len(way.connections.known) == 1 for way in ways)
-
-
-def _address(number: int, family: int) -> str:
-    return str(IPv4Address(number) if family == 4 else IPv6Address(number))
 
 
 def test_a_connection_that_nobody_knows_is_new_again() -> None:

@@ -29,7 +29,7 @@ def decide(*services: Service) -> LoadBalancers:
 
 
 def problems(table: LoadBalancers) -> dict[str, str]:
-    return {name.name: "; ".join(ports.problems) for name, ports in table.services.items() if ports.problems}
+    return {name.name: "; ".join(map(str, ports.problems)) for name, ports in table.services.items() if ports.problems}
 
 
 def test_an_ipv6_address_that_is_written_in_two_ways_is_one_address() -> None:
