@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from antrea_proxy.agent.backoff import Backoff
+from antrea_proxy.agent.connection_cleaner import ConnectionCleaner
 from antrea_proxy.agent.reconciler import Reconciler
 from antrea_proxy.agent.status import AgentStatus
 from antrea_proxy.agent.switch import SwitchContents
@@ -21,9 +22,11 @@ from antrea_proxy.network.values import Network
 from antrea_proxy.openflow import fields
 from antrea_proxy.openflow.messages import FlowMod, Message
 from antrea_proxy.pipeline.service_templates import PORT_PRIORITY
+from antrea_proxy.pipeline.stale_connections import WITHOUT_AN_END
 from antrea_proxy.pipeline.tables import Table
-from antrea_proxy.proxy.frontends import Rules
+from antrea_proxy.proxy.frontends import Protocol, Rules
 from model_switch_async import AsyncModelSwitch
+from model_tracker import ModelTracker
 from worlds import network
 
 Json = dict[str, Any]
@@ -46,9 +49,19 @@ class Loop:
     admit: Callable[[SwitchContents], Awaitable[None]] = admit_all
     published: list[AgentStatus] = field(default_factory=list)
     retry: float = 0.02
+    tracker: ModelTracker = field(default_factory=ModelTracker)
+    cleaned_protocols: Collection[Protocol] = WITHOUT_AN_END
+    cleaner: ConnectionCleaner = field(init=False)
     reconciler: Reconciler = field(init=False)
 
     def __post_init__(self) -> None:
+        self.cleaner = ConnectionCleaner(
+            protocols=self.cleaned_protocols,
+            flush=self.tracker.flush,
+            dump=self.tracker.dump,
+            followed=self.tracker.followed,
+            asked=lambda number: self.reconciler.count_flushes(number),  # noqa: PLW0108 - it is made afterwards
+        )
         self.reconciler = Reconciler(
             cluster=self.cluster,
             status=AgentStatus(node_name="node-1", version="0", started_at=0.0),
@@ -56,6 +69,7 @@ class Loop:
             network=lambda _: self.net,
             admit=lambda contents: self.admit(contents),  # noqa: PLW0108 - a test may replace it
             publish=self.published.append,
+            cleaner=self.cleaner,
             rules=Rules(),
             reconnecting=lambda: Backoff(first=0.001, limit=0.001),
             retrying=lambda: Backoff(first=self.retry, limit=self.retry),
@@ -88,6 +102,11 @@ class Loop:
         async with asyncio.timeout(5):
             await self.reconciler.settled()
 
+    async def cleaned(self) -> None:
+        """Wait for all that was marked, and until no stale connection is to be forgotten any more."""
+        await self.settled()
+        await self.until(lambda: not self.cleaner._pending.is_set())
+
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for something."""
         async with asyncio.timeout(5):
@@ -97,16 +116,17 @@ class Loop:
     @contextlib.asynccontextmanager
     async def running(self, *, settle: bool = True) -> AsyncIterator[None]:
         """Run it, from its start on with all kinds listed."""
-        task = asyncio.create_task(self.reconciler.run())
+        tasks = [asyncio.create_task(self.reconciler.run()), asyncio.create_task(self.cleaner.run())]
         self.reconciler.begin()
         try:
             if settle:
                 await self.settled()
             yield
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            for task in tasks:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
 
     def serves(self, address: str) -> bool:
         """Whether the switch has a flow for a Service's address and port that does something."""

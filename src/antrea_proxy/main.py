@@ -15,6 +15,7 @@ import structlog
 
 from antrea_proxy import __version__
 from antrea_proxy.agent.backoff import Backoff
+from antrea_proxy.agent.connection_cleaner import ConnectionCleaner
 from antrea_proxy.agent.errors import AgentError, CommitRefused, ForeignBridge, SwitchLost
 from antrea_proxy.agent.event_recorder import EventRecorder
 from antrea_proxy.agent.feed import Feed
@@ -44,10 +45,21 @@ from antrea_proxy.kubernetes.kinds import KINDS, AnyKind
 from antrea_proxy.network.desired import desired_network
 from antrea_proxy.network.interfaces import PodInterface
 from antrea_proxy.network.values import Network
-from antrea_proxy.ovsdb import Database, OvsdbError, OvsdbUnavailable, accept_any_sequence, control, switch_version
+from antrea_proxy.ovsdb import (
+    Database,
+    OvsdbError,
+    OvsdbUnavailable,
+    accept_any_sequence,
+    control,
+    revalidated,
+    switch_version,
+    tracked_connections,
+)
 from antrea_proxy.pipeline.capabilities import unsupported_protocols
 from antrea_proxy.pipeline.packets import Packet
 from antrea_proxy.pipeline.pod_flows import pod_owner
+from antrea_proxy.pipeline.registers import CONNTRACK_ZONE
+from antrea_proxy.pipeline.stale_connections import WITHOUT_AN_END, connections_of
 from antrea_proxy.pipeline.switch_trace import trace_arguments
 from antrea_proxy.proxy.frontends import Rules
 from antrea_proxy.proxy.health_checks import is_eligible
@@ -75,6 +87,9 @@ LONGEST_START_S: Final = 60.0
 
 FIRST_CONNECT_S: Final = 1.0
 """How long a database that is there takes to connect to, at most."""
+
+REVALIDATION_S: Final = 1.0
+"""Twice the time between two rounds in which Open vSwitch compares the datapath's flows with its tables."""
 
 TRANSPORT_ANNOTATION: Final = "node.antrea.io/transport-addresses"
 
@@ -134,6 +149,13 @@ class Agent:
         )
         self._ovs_version = ovs_version
         self._switch = OpenFlowSwitch(Path(settings.ovs_run_dir) / f"{settings.ovs_bridge}.mgmt")
+        self._cleaner = ConnectionCleaner(
+            protocols=WITHOUT_AN_END if settings.feature_gates.enabled("CleanupStaleUDPSvcConntrack") else (),
+            flush=self._switch.flush,
+            dump=lambda: tracked_connections(settings.ovs_run_dir, self._keeper.datapath_type, CONNTRACK_ZONE),
+            followed=self._datapath_followed,
+            asked=self._flushes_asked,
+        )
         self._resynchronisations = 0
         self._events = EventRecorder(node=options.node_name, service=self._cluster.services.get)
         self._reconciler: Reconciler
@@ -159,6 +181,7 @@ class Agent:
             network=self._compute_network,
             admit=self._admit,
             publish=self._published,
+            cleaner=self._cleaner,
             problems_changed=self._events.consider,
             rules=Rules(
                 selection=ServiceSelection.of(settings),
@@ -194,6 +217,7 @@ class Agent:
         ):
             tasks.create_task(self._start_without_garbage_collection(), name="garbage collection")
             tasks.create_task(self._reconciler.run(), name="reconciler")
+            tasks.create_task(self._cleaner.run(), name="stale connections")
             tasks.create_task(self._keeper.run(), name="node")
             for part in self._health or ():
                 tasks.create_task(part.run(), name="health checks")
@@ -310,6 +334,16 @@ class Agent:
         except OvsdbError as error:
             raise SwitchTraceError(str(error)) from error
 
+    def _flushes_asked(self, number: int) -> None:
+        self._reconciler.count_flushes(number)
+
+    async def _datapath_followed(self) -> None:
+        """Wait until the datapath's flows have been compared with the flow tables once."""
+        try:
+            await revalidated(self._options.settings.ovs_run_dir)
+        except OvsdbError:  # a switch with datapaths of both types does not tell
+            await asyncio.sleep(REVALIDATION_S)
+
     def _published(self, status: AgentStatus) -> None:
         self._board.publish(status)
         if status.switch.resynchronisations != self._resynchronisations:
@@ -346,9 +380,15 @@ class Agent:
             raise WiringError(f"the switch refused the flows of Pod {pod.namespace}/{pod.name}: {error}") from error
 
     async def _pod_unwired(self, pod: PodInterface) -> None:
+        """Take a Pod's flows away, and what is tracked of its addresses: the next Pod that has them starts afresh."""
         if self._pods.pop(pod.host_interface, None) is not None:
             self._reconciler.mark_network()
             await self._reconciler.settled()
+            try:
+                for address in pod.addresses:
+                    await self._switch.flush(connections_of(address))
+            except AgentError as error:
+                _log.warning("connections of a Pod that is gone stay tracked", pod=pod.name, error=str(error))
 
     def _why_not_ready(self) -> str | None:
         if not self._reconciler.synchronised:

@@ -24,6 +24,10 @@ class CommitRefused(AgentError):  # noqa: N818 - a state of affairs, as its hand
         self.errors = errors
 
 
+class FlushRefused(AgentError):  # noqa: N818 - a state of affairs, as its handlers read it
+    """The switch would not forget connections, in its own words."""
+
+
 class NetworkUnknown(AgentError):  # noqa: N818 - a state of affairs, as its handlers read it
     """This Node's place in the Pod network cannot be told yet."""
 

@@ -17,6 +17,7 @@ import structlog
 
 from antrea_proxy.agent.affinity_care import AffinityCare
 from antrea_proxy.agent.backoff import Backoff
+from antrea_proxy.agent.connection_cleaner import ConnectionCleaner
 from antrea_proxy.agent.decisions import Decisions
 from antrea_proxy.agent.errors import CommitRefused, NetworkUnknown, SwitchLost
 from antrea_proxy.agent.installation import Installation, retry_delays
@@ -85,8 +86,9 @@ class Reconciler:
 
     `network` computes the Node's network from the cluster, or says why it cannot; `admit` raises if what a switch holds
     must not be touched; `publish` is given the new status after every step forward, `problems_changed` all that is
-    wrong with a Service whenever that may be something else. `reconnecting` and `retrying` make the delays between
-    attempts to reach the switch, and at what it refused. All methods belong to the event loop's thread.
+    wrong with a Service whenever that may be something else. `cleaner` is told what was decided, and what of it the
+    switch has confirmed. `reconnecting` and `retrying` make the delays between attempts to reach the switch, and at
+    what it refused. All methods belong to the event loop's thread.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class Reconciler:
         network: Callable[[ClusterState], Network | str],
         admit: Callable[[SwitchContents], Awaitable[None]],
         publish: Callable[[AgentStatus], None],
+        cleaner: ConnectionCleaner,
         rules: Rules,
         problems_changed: Callable[[NamespacedName, tuple[Problem, ...]], None] = _nobody_asks,
         reconnecting: Callable[[], Backoff] = reconnect_delays,
@@ -108,6 +111,7 @@ class Reconciler:
         self._compute_network = network
         self._admit = admit
         self._publish = publish
+        self._cleaner = cleaner
         self._rules = rules
         self._reconnecting = reconnecting
         self._ids: GroupIds[LoadBalancerName] = GroupIds()
@@ -170,6 +174,12 @@ class Reconciler:
         )
         self._publish(self.status)
 
+    def count_flushes(self, number: int) -> None:
+        """Publish that the switch was asked to forget connections, by so many messages."""
+        report = replace(self.status.switch, connection_flushes=self.status.switch.connection_flushes + number)
+        self.status = replace(self.status, switch=report)
+        self._publish(self.status)
+
     def describe_switch(self, *, bridge: str, datapath_type: str, ovs_version: str) -> None:
         """Say which switch it is, for the status."""
         report = replace(self.status.switch, bridge=bridge, datapath_type=datapath_type, ovs_version=ovs_version)
@@ -220,6 +230,7 @@ class Reconciler:
         dirty, _ = self._marks.take()
         table = self._table(self._cluster.services.keys() | self._decisions.balanced | dirty.services)
         self._decisions.take(table, self._cluster)
+        self._cleaner.decided(table)
         used = used_group_ids(contents, table)
         self._ids.restore(used.known, present=used.taken)
         self._histories.restore(histories(contents, used.known, self._cluster.nodes))
@@ -232,6 +243,7 @@ class Reconciler:
             kept = {owner: self._installation.still_held(owner, contents.flows, contents.groups) for owner in refused}
             steps = resynchronisation(contents.flows.keys(), contents.groups, units | kept)
         refused |= await self._commit([step for step in steps if _sweeps(step)], {SWEEP: EMPTY})
+        self._cleaner.confirmed(self._installation.refusals, resynchronised=True)
         self._affinity.note(time.time())
         await self._tend(contents.learned, time.time())
         self._installation.keep_only(units.keys() | {SWEEP})
@@ -302,11 +314,13 @@ class Reconciler:
         if names:
             table = self._table(names)
             self._numbers_to_release |= self._decisions.take(table, self._cluster)
+            self._cleaner.decided(table)
             units |= compile_services(table, self._ids, self._histories, now=now)
         started = time.monotonic()
         wanted = self._installation.worth_trying(units)
         steps = self._installation.steps(wanted)
         refused = await self._commit(steps, wanted)
+        self._cleaner.confirmed(self._installation.refusals)
         self._affinity.note(now)
         if self._affinity.must_look(now):
             await self._tend(await self._switch.learned(), now)

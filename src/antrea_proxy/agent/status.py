@@ -49,6 +49,7 @@ class SwitchReport:
     commits: int = 0
     failed_commits: int = 0
     messages: int = 0
+    connection_flushes: int = 0
     resynchronisations: int = 0
     last_commit_seconds: float = 0.0
     last_commit_at: float = 0.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from antrea_proxy.agent.errors import CommitRefused, SwitchLost
+from antrea_proxy.agent.errors import CommitRefused, FlushRefused, SwitchLost
 from antrea_proxy.openflow import events, messages
 from antrea_proxy.openflow.action_encoding import encode_instructions
 from antrea_proxy.openflow.actions import Output
@@ -91,6 +91,10 @@ class OpenFlowSwitch:
         """Let encoded messages take effect together, in their order. Raises CommitRefused when none of them did."""
         await self._linked().commit(wanted)
 
+    async def flush(self, wanted: Sequence[messages.ConntrackFlush]) -> None:
+        """Let the switch forget connections; return when it has. Raises FlushRefused for the first that it refuses."""
+        await self._linked().flush(wanted)
+
     async def wait_lost(self) -> None:
         """Return when the connection has ended."""
         await self._linked().lost.wait()
@@ -146,6 +150,22 @@ class _Link(asyncio.Protocol):
         self._bundles[self._connection.commit(wanted)] = future
         self._flush()
         await self._within(future, "a bundle")
+
+    async def flush(self, wanted: Sequence[messages.ConntrackFlush]) -> None:
+        """A flush has no answer but its refusal; all that there are have come when the barrier is answered."""
+        self._require_open()
+        refusals: dict[int, asyncio.Future[Any]] = {}
+        for message in wanted:
+            refusals[self._connection.send(message)] = asyncio.get_running_loop().create_future()
+        self._answers |= refusals
+        try:
+            await self.request(messages.BarrierRequest())
+        finally:
+            for xid in refusals:
+                self._answers.pop(xid, None)
+        for future in refusals.values():
+            if future.done() and (error := future.exception()) is not None:
+                raise FlushRefused(str(error))
 
     async def _within(self, future: asyncio.Future[Any], what: str) -> Any:  # noqa: ANN401 - whatever the future holds
         try:

@@ -162,6 +162,10 @@ def _switch(status: AgentStatus) -> Iterator[Family]:
         "commits": ("Bundles that the switch took.", switch.commits),
         "failed_commits": ("Bundles that the switch refused, or whose outcome is not known.", switch.failed_commits),
         "messages": ("Flow and group changes in the bundles that the switch took.", switch.messages),
+        "connection_flushes": (
+            "Messages that asked the switch to forget stale connections.",
+            switch.connection_flushes,
+        ),
         "resynchronisations": ("How often the switch was read back and set right.", switch.resynchronisations),
     }
     for name, (text, value) in counters.items():

@@ -145,6 +145,7 @@ class SwitchView(View, frozen=True, kw_only=True):
     commits: int
     failed_commits: int
     messages: int
+    connection_flushes: int
     resynchronisations: int
     last_commit_seconds: float
     last_commit_at: float

@@ -57,6 +57,7 @@ def status_view(status: AgentStatus) -> StatusView:
             commits=switch.commits,
             failed_commits=switch.failed_commits,
             messages=switch.messages,
+            connection_flushes=switch.connection_flushes,
             resynchronisations=switch.resynchronisations,
             last_commit_seconds=switch.last_commit_seconds,
             last_commit_at=switch.last_commit_at,

@@ -3,7 +3,14 @@
 Never speaks OpenFlow, and knows nothing of Services.
 """
 
-from antrea_proxy.ovsdb.control import accept_any_sequence, control, control_socket, switch_version
+from antrea_proxy.ovsdb.control import (
+    accept_any_sequence,
+    control,
+    control_socket,
+    revalidated,
+    switch_version,
+    tracked_connections,
+)
 from antrea_proxy.ovsdb.database import OURS, Database
 from antrea_proxy.ovsdb.datapath import choose_datapath_type, kernel_has_openvswitch
 from antrea_proxy.ovsdb.errors import (
@@ -35,5 +42,7 @@ __all__ = [
     "control",
     "control_socket",
     "kernel_has_openvswitch",
+    "revalidated",
     "switch_version",
+    "tracked_connections",
 ]

@@ -68,5 +68,22 @@ async def accept_any_sequence(run_dir: Path | str) -> None:
     await control(run_dir, "dpctl/ct-disable-tcp-seq-chk", USERSPACE_DATAPATH)
 
 
+async def tracked_connections(run_dir: Path | str, datapath_type: str, zone: int) -> str:
+    """Return the entries of one zone of a datapath's connection tracker, one a line (dpctl/dump-conntrack).
+
+    Raises OvsdbRefused, OvsdbUnavailable.
+    """
+    return await control(run_dir, "dpctl/dump-conntrack", f"{datapath_type}@ovs-{datapath_type}", f"zone={zone}")
+
+
+async def revalidated(run_dir: Path | str) -> None:
+    """Return when the revalidators have ended a round, which may have begun before (ovs-vswitchd(8), revalidator/wait).
+
+    They begin one when the flow tables change, and twice a second. Raises OvsdbUnavailable, or OvsdbRefused where
+    bridges of both datapath types are there.
+    """
+    await control(run_dir, "revalidator/wait")
+
+
 def _ignore(method: str, params: list[Any]) -> None:
     """Do nothing: a control socket sends no notifications that matter here."""

@@ -89,6 +89,17 @@ class LoadBalancers:
         counts = np.bincount(used["load_balancer"], minlength=len(self.ports))
         return used, np.concatenate(([0], np.cumsum(counts)))
 
+    def going_on(self, row: int) -> Candidates:
+        """The endpoints of a row to which connections go on: all that are ready or serving, in use or not (KEP 1669).
+
+        One on another Node is among them, whatever the row's scope.
+        """
+        found = self.candidates[self.starts[row] : self.starts[row + 1]]
+        able = (found["conditions"] & (Condition.READY | Condition.SERVING)) != 0
+        possible = (found["verdict"] != Verdict.UNREADABLE) & (found["verdict"] != Verdict.OWN_ADDRESS)
+        going_on: Candidates = found[able & possible]
+        return going_on
+
 
 class LoadBalancer:
     """One row of LoadBalancers, read when asked."""

@@ -1,0 +1,142 @@
+"""Which tracked connections a change makes stale, and the messages that let the switch forget exactly those.
+
+A client that goes on sending from one port keeps its entry in the connection tracker alive, and with it the endpoint
+that it was translated to. TCP ends or resets such a connection; of the other protocols nobody tells the client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from ipaddress import ip_address
+from typing import Final, NamedTuple, TypeAlias
+
+import numpy as np
+
+from antrea_proxy.kubernetes.names import NamespacedName
+from antrea_proxy.openflow.messages import ConntrackFlush, ConntrackTuple
+from antrea_proxy.pipeline.registers import CONNTRACK_ZONE
+from antrea_proxy.proxy.endpoints import Candidates
+from antrea_proxy.proxy.frontends import Protocol
+from antrea_proxy.proxy.load_balancers import LoadBalancers
+from antrea_proxy.proxy.selection import IPAddress
+
+WITHOUT_AN_END: Final = frozenset({Protocol.UDP, Protocol.SCTP})
+"""The protocols whose clients may go on for ever with an endpoint that is gone."""
+
+
+class Endpoint(NamedTuple):
+    """Where connections are translated to."""
+
+    address: IPAddress
+    port: int
+
+
+class Destination(NamedTuple):
+    """Where clients send to: an address and port of a Service port."""
+
+    protocol: Protocol
+    address: IPAddress
+    port: int
+
+
+Served: TypeAlias = Mapping[Destination, frozenset[Endpoint]]
+"""What is served, and by which endpoints connections may go on: ready or serving ones, chosen by new ones or not."""
+
+
+class Course(NamedTuple):
+    """What the connections to a destination became. An untranslated one has the destination itself as its endpoint."""
+
+    destination: Destination
+    endpoint: Endpoint
+
+    @property
+    def translated(self) -> bool:
+        """Whether a Service translated them. No endpoint is its Service's own address and port."""
+        return self.endpoint != self.destination[1:]
+
+    def flush(self) -> ConntrackFlush:
+        """The message that lets the switch forget them, and no other."""
+        protocol, address, port = self.destination
+        return ConntrackFlush(
+            ip_proto=protocol,
+            zone=CONNTRACK_ZONE,
+            original=ConntrackTuple(destination=address, destination_port=port),
+            reply=ConntrackTuple(source=self.endpoint.address, source_port=self.endpoint.port),
+        )
+
+
+class Serving:
+    """What all Services serve, found by Service and by destination."""
+
+    def __init__(self) -> None:
+        self._served: dict[NamespacedName, Served] = {}
+        self._owners: dict[Destination, NamespacedName] = {}
+
+    def put(self, changes: Mapping[NamespacedName, Served]) -> None:
+        """Note what some Services serve now; they may have taken destinations from each other."""
+        for name in changes:
+            for destination in self._served.pop(name, {}):
+                if self._owners[destination] == name:
+                    del self._owners[destination]
+        for name, served in changes.items():
+            if served:
+                self._served[name] = served
+                self._owners |= dict.fromkeys(served, name)
+
+    def of(self, name: NamespacedName) -> Served:
+        """What one Service serves."""
+        return self._served.get(name, {})
+
+    def endpoints(self, destination: Destination) -> frozenset[Endpoint] | None:
+        """The endpoints by which connections may go on there; None if it is not served."""
+        owner = self._owners.get(destination)
+        return None if owner is None else self._served[owner][destination]
+
+
+def untranslated(destination: Destination) -> Course:
+    """The connections that no Service translated: they leave by the gateway."""
+    return Course(destination, Endpoint(destination.address, destination.port))
+
+
+def served_by(table: LoadBalancers, protocols: Collection[Protocol]) -> dict[NamespacedName, Served]:
+    """What each of the table's Services serves in these protocols; it may be nothing."""
+    found: dict[NamespacedName, dict[Destination, frozenset[Endpoint]]] = {name: {} for name in table.services}
+    for row, port in enumerate(table.ports):
+        if port.protocol in protocols:
+            endpoints = frozenset(_endpoints(table.going_on(row)))
+            served = found[port.name.service]
+            for frontend in port.frontends:
+                if frontend.address is not None:
+                    destination = Destination(port.protocol, frontend.address, frontend.port)
+                    served[destination] = served.get(destination, frozenset()) | endpoints
+    return dict(found)
+
+
+def made_stale(before: Served, after: Served) -> set[Course]:
+    """The courses that a change ends: to endpoints that are gone, and past what is served from now on."""
+    return set(_made_stale(before, after))
+
+
+def _made_stale(before: Served, after: Served) -> Iterator[Course]:
+    for destination in before.keys() | after.keys():
+        earlier, now = before.get(destination), after.get(destination)
+        for endpoint in (earlier or frozenset()) - (now or frozenset()):
+            yield Course(destination, endpoint)
+        # What is refused is not tracked; that a new Service is, is noticed by the datapath a moment later.
+        if now is not None and (earlier is None or (now and not earlier)):
+            yield untranslated(destination)
+
+
+def connections_of(address: IPAddress) -> tuple[ConntrackFlush, ...]:
+    """The messages that let the switch forget all connections from and to an address."""
+    return (
+        ConntrackFlush(zone=CONNTRACK_ZONE, original=ConntrackTuple(source=address)),
+        ConntrackFlush(zone=CONNTRACK_ZONE, reply=ConntrackTuple(source=address)),
+    )
+
+
+def _endpoints(rows: Candidates) -> Iterable[Endpoint]:
+    addresses = np.ascontiguousarray(rows["address"]).tobytes()
+    for place, port in enumerate(rows["port"].tolist()):
+        packed = ip_address(addresses[16 * place : 16 * place + 16])
+        yield Endpoint(getattr(packed, "ipv4_mapped", None) or packed, port)
