@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from antrea_proxy.host.changes import KernelChanges
 from antrea_proxy.host.desired import PORTS_TABLE
 from antrea_proxy.host.errors import InterfaceMissing, KernelRefused, NftError
-from antrea_proxy.host.nftables import Table
-from antrea_proxy.host.values import Address, KernelState, Link, Neighbour, Route, Sysctl
+from antrea_proxy.host.nftables import Table, same_rules
+from antrea_proxy.host.values import Address, KernelState, Link, Neighbour, Route, Rule, Sysctl
 from antrea_proxy.network.values import IPAddress, IPNetwork
 
 
@@ -20,10 +20,12 @@ class FakeKernel:
     links: dict[str, Link] = field(default_factory=dict)
     addresses: list[Address] = field(default_factory=list)
     neighbours: dict[tuple[str, IPAddress], Neighbour] = field(default_factory=dict)
-    routes: dict[IPNetwork, Route] = field(default_factory=dict)
+    routes: dict[tuple[IPNetwork, int], Route] = field(default_factory=dict)
+    rules: set[Rule] = field(default_factory=set)
     sysctls: dict[str, str] = field(default_factory=dict)
     foreign_routes: set[IPNetwork] = field(default_factory=set)
     history: list[frozenset[IPNetwork]] = field(default_factory=list)
+    read_backs: int = 0
 
     @classmethod
     def holding(cls, state: KernelState) -> FakeKernel:
@@ -32,17 +34,25 @@ class FakeKernel:
             links={link.name: link for link in state.links},
             addresses=sorted(state.addresses, key=str),
             neighbours={(item.interface, item.address): item for item in state.neighbours},
-            routes={route.destination: route for route in state.routes},
+            routes={(route.destination, route.table): route for route in state.routes},
+            rules=set(state.rules),
             sysctls={item.key: item.value for item in state.sysctls},
         )
 
+    @property
+    def destinations(self) -> frozenset[IPNetwork]:
+        """Where routes lead."""
+        return frozenset(destination for destination, _ in self.routes)
+
     async def read(self, *, interfaces: frozenset[str], sysctls: frozenset[str]) -> KernelState:
         """Return what is there."""
+        self.read_backs += 1
         return KernelState(
             links=frozenset(link for name, link in self.links.items() if name in interfaces),
             addresses=frozenset(item for item in self.addresses if item.interface in interfaces),
             neighbours=frozenset(item for item in self.neighbours.values() if item.interface in interfaces),
             routes=frozenset(self.routes.values()),
+            rules=frozenset(self.rules),
             sysctls=frozenset(Sysctl(key=key, value=value) for key, value in self.sysctls.items() if key in sysctls),
         )
 
@@ -60,23 +70,24 @@ class FakeKernel:
         self.addresses += [item for item in changes.addresses_added if item not in self.addresses]
         self.neighbours |= {(item.interface, item.address): item for item in changes.neighbours_set}
         for route in changes.routes_added:
-            if route.destination in self.routes or route.destination in self.foreign_routes:
+            if (route.destination, route.table) in self.routes or route.destination in self.foreign_routes:
                 raise KernelRefused(f"route {route.destination}: File exists")
             self._set_route(route)
         for route in changes.routes_replaced:
-            assert route.destination in self.routes, "only a route of ours is ever replaced"
+            assert (route.destination, route.table) in self.routes, "only a route of ours is ever replaced"
             self._set_route(route)
+        self.rules = (self.rules | set(changes.rules_added)) - set(changes.rules_removed)
         for route in changes.routes_removed:
-            self.routes.pop(route.destination, None)
-            self.history.append(frozenset(self.routes))
+            self.routes.pop((route.destination, route.table), None)
+            self.history.append(self.destinations)
         for item in changes.neighbours_removed:
             self.neighbours.pop((item.interface, item.address), None)
         for address in changes.addresses_removed:
             self._remove_address(address)
 
     def _set_route(self, route: Route) -> None:
-        self.routes[route.destination] = route
-        self.history.append(frozenset(self.routes))
+        self.routes[route.destination, route.table] = route
+        self.history.append(self.destinations)
 
     def _remove_address(self, gone: Address) -> None:
         """A primary address takes the later ones of its subnet with it (ip-sysctl.rst, promote_secondaries)."""
@@ -107,6 +118,16 @@ class FakeNft:
         differs = self.tables.get(str(table)) != table
         self.tables[str(table)] = table
         return differs
+
+    async def change(self, table: Table) -> bool:
+        """Change elements of a table's sets."""
+        if self.words:
+            raise NftError(self.words)
+        held = self.tables.get(str(table))
+        if not isinstance(held, Table) or not same_rules(held, table):
+            return False
+        self.tables[str(table)] = table
+        return True
 
     async def remove(self, family: str, name: str) -> None:
         """Remove a table."""

@@ -23,8 +23,10 @@ from antrea_proxy.pipeline.layout import mac_number
 from antrea_proxy.pipeline.packets import TCP_SYN, Packet
 from antrea_proxy.pipeline.service_flows import compile_services
 from antrea_proxy.pipeline.units import Owner, Unit
+from antrea_proxy.proxy.frontends import Rules
 from antrea_proxy.proxy.load_balancers import LoadBalancer, LoadBalancerName, desired_load_balancers
 from antrea_proxy.proxy.problems import Problem
+from antrea_proxy.proxy.service_ports import USUAL
 from antrea_proxy.settings import TunnelType
 
 GATEWAY_MAC = "0a:58:0a:0a:01:01"
@@ -183,13 +185,19 @@ class World:
         return AgentStatus(**(given | changes))
 
 
-def world(services: Sequence[Any] = SERVICES, slices: Sequence[Any] = SLICES, *, net: Network | None = None) -> World:
+def world(
+    services: Sequence[Any] = SERVICES,
+    slices: Sequence[Any] = SLICES,
+    *,
+    net: Network | None = None,
+    rules: Rules = USUAL,
+) -> World:
     """Decide and compile these objects for node-1."""
     net = net or network()
     cluster = ClusterState()
     cluster.list_services(msgspec.convert(list(services), list[Service]))
     cluster.list_slices(msgspec.convert(list(slices), list[EndpointSlice]))
-    decided = desired_load_balancers(cluster, list(cluster.services), node_name=net.node_name)
+    decided = desired_load_balancers(cluster, list(cluster.services), node_name=net.node_name, rules=rules)
     ids: GroupIds[LoadBalancerName] = GroupIds()
     return World(
         network=net,

@@ -23,7 +23,7 @@ from antrea_proxy.agent.health import HealthChecks
 from antrea_proxy.agent.node_keeper import NodeKeeper
 from antrea_proxy.agent.reconciler import Reconciler, reconnect_delays
 from antrea_proxy.agent.sole import LOCK_NAME, sole_agent
-from antrea_proxy.agent.status import AgentStatus, SourceReport
+from antrea_proxy.agent.status import AgentStatus, HostReport, SourceReport
 from antrea_proxy.agent.switch import OpenFlowSwitch, SwitchContents
 from antrea_proxy.cni.errors import CniError, WiringError
 from antrea_proxy.cni.ipam import AddressPool
@@ -131,6 +131,7 @@ class Agent:
             host=host,
             netlink=netlink,
             changed=self._node_changed,
+            report=self._host_changed,
         )
         self._pool = AddressPool(StateFile(options.run_dir / "pods" / "addresses.json"))
         self._wiring = PodWiring(
@@ -183,8 +184,10 @@ class Agent:
             publish=self._published,
             cleaner=self._cleaner,
             problems_changed=self._events.consider,
+            serve=self._keeper.want_services,
             rules=Rules(
                 selection=ServiceSelection.of(settings),
+                proxy_all=settings.antrea_proxy.proxy_all,
                 load_balancer_ips=settings.antrea_proxy.proxy_load_balancer_ips,
                 unsupported=unsupported_protocols(
                     datapath_type=self._keeper.datapath_type, ovs_version=self._ovs_version
@@ -366,6 +369,9 @@ class Agent:
                     await self._board.changed()
         gc.freeze()
         gc.enable()
+
+    def _host_changed(self, report: HostReport) -> None:
+        self._reconciler.show_host(report)
 
     def _node_changed(self) -> None:
         self._reconciler.mark_network()

@@ -19,7 +19,9 @@ from antrea_proxy.host.host import Host, Repair
 from antrea_proxy.host.netlink import Netlink
 from antrea_proxy.host.nft import Nft
 from antrea_proxy.host.nftables import Table
-from antrea_proxy.network.values import Gateway, Network, Peer, Tunnel, Uplink, Via
+from antrea_proxy.host.services import HostServices, NodePort
+from antrea_proxy.network.values import Gateway, Network, Peer, ServiceEntry, Tunnel, Uplink, Via
+from antrea_proxy.proxy.frontends import Protocol
 from antrea_proxy.settings import TunnelType
 from private_switch import inside, namespace, run
 
@@ -81,7 +83,7 @@ def within(work: Coroutine[Any, Any, None]) -> None:
 
 def desired(network: Network = NETWORK) -> HostState:
     """Return what the Node must hold."""
-    return desired_host(network, userspace_datapath=True)
+    return desired_host(network, HostServices(), userspace_datapath=True)
 
 
 def ip(*arguments: str) -> Any:  # noqa: ANN401 - JSON
@@ -433,5 +435,116 @@ def test_every_table_that_is_written_reads_back_as_a_fresh_one_would(node: Path)
             await Nft().write(table)
             assert run("nft", "list", "table", "inet", "antrea-proxy") == written
             await nft.write(table)
+
+    within(work())
+
+
+SERVED = replace(
+    NETWORK,
+    service_entry=ServiceEntry(
+        local_addresses=(ip_address("172.18.0.1"),), node_port_addresses=(ip_address("172.18.0.1"),), localhost=True
+    ),
+)
+
+
+def serving(*ports: int) -> HostState:
+    """Return what the Node must hold for Services with these NodePorts, and external IPs of the same last number."""
+    services = HostServices(
+        node_ports=frozenset(
+            NodePort(family, protocol, port) for family in (4, 6) for protocol in Protocol for port in ports
+        ),
+        addresses=frozenset(
+            ip_address(text) for port in ports for text in (f"172.31.0.{port % 100}", f"fd00:31::{port % 100}")
+        ),
+        ranges=frozenset({ip_network("10.96.0.0/20"), ip_network("fd00:96::/120")}),
+    )
+    return desired_host(SERVED, services, userspace_datapath=True)
+
+
+def test_services_are_added_and_taken_away_one_by_one_and_a_look_finds_nothing_to_mend(node: Path) -> None:
+    """Of all protocols and both families."""
+
+    async def work() -> None:
+        host = Host(Netlink(), Nft())
+        await host.apply(serving(30080))
+        for before, after in (((30080,), (30080, 30081)), ((30080, 30081), (30081,)), ((30081,), ())):
+            assert await host.change(serving(*before), serving(*after))
+            assert await host.apply(serving(*after)) == NOTHING
+        assert await host.change(serving(), serving(30082))
+        listed = run("nft", "list", "set", "inet", "antrea-proxy", "node_ports_v4")
+        assert all(f"{word} . 30082" in listed for word in ("tcp", "udp", "sctp"))
+        shown = ip("route", "show", "172.31.0.82") + ip("-6", "route", "show", "fd00:31::82")
+        assert [(route["gateway"], route["dev"]) for route in shown] == [
+            ("169.254.0.253", "antrea-gw0"),
+            ("fc01::aabb:ccdd:eeff", "antrea-gw0"),
+        ]
+
+    within(work())
+
+
+@pytest.mark.parametrize(
+    "vandalism",
+    [
+        "nft delete element inet antrea-proxy node_ports_v4 { tcp . 30080 }",
+        "nft add element inet antrea-proxy node_ports_v6 { tcp . 22 }",
+        "nft flush chain inet antrea-proxy node_ports_prerouting",
+        "nft delete table inet antrea-proxy",
+        "ip route del 172.31.0.80",
+        "ip route del 10.96.0.0/20",
+        "ip rule del fwmark 0x2000/0x2000",
+        "ip -6 rule del fwmark 0x2000/0x2000",
+        "ip route flush table 7800",
+        "ip neigh del 169.254.0.253 dev antrea-gw0",
+        "sysctl -qw net.ipv4.conf.antrea-gw0.route_localnet=0",
+    ],
+)
+def test_what_somebody_takes_away_from_services_is_mended(node: Path, vandalism: str) -> None:
+    """Rules, elements, routes of both tables, the rule that leads to the second, and the virtual neighbour."""
+
+    def shown() -> tuple[object, ...]:
+        rules = [{key: item[key] for key in ("priority", "table")} for item in ip("rule") + ip("-6", "rule")]
+        routes = [item["dst"] for item in ip("route", "show", "table", "all", "proto", "78")]
+        return run("nft", "list", "chain", "inet", "antrea-proxy", "node_ports_prerouting"), rules, sorted(routes)
+
+    async def work() -> None:
+        host = Host(Netlink(), Nft())
+        await host.apply(serving(30080))
+        before = shown()
+        run(*vandalism.split())
+        assert await host.apply(serving(30080))
+        assert shown() == before
+        assert await host.apply(serving(30080)) == NOTHING
+        assert await Host(Netlink(), Nft()).apply(serving(30080)) == replace(NOTHING, table=True)
+
+    within(work())
+
+
+def test_a_change_that_meets_what_somebody_took_away_says_so(node: Path) -> None:
+    """Then the Node is to be read back."""
+
+    async def work() -> None:
+        host = Host(Netlink(), Nft())
+        await host.apply(serving(30080))
+        run("nft", "delete", "table", "inet", "antrea-proxy")
+        with pytest.raises(NftError):
+            await host.change(serving(30080), serving(30080, 30081))
+        await host.apply(serving(30080, 30081))
+        assert "tcp . 30081" in run("nft", "list", "set", "inet", "antrea-proxy", "node_ports_v4")
+
+    within(work())
+
+
+def test_cleanup_leaves_nothing_of_services(node: Path) -> None:
+    """No table, rule, route or neighbour."""
+
+    async def work() -> None:
+        host = Host(Netlink(), Nft())
+        await host.apply(serving(30080))
+        await host.cleanup("antrea-gw0")
+        assert not run("nft", "list", "ruleset")
+        assert not ip("route", "show", "table", "all", "proto", "78")
+        assert not ip("-6", "route", "show", "table", "all", "proto", "78")
+        assert not any("fwmark" in item for item in ip("rule") + ip("-6", "rule"))
+        assert not [item for item in ip("neigh", "show", "nud", "permanent") if item["dev"] == "antrea-gw0"]
 
     within(work())

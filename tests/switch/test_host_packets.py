@@ -18,6 +18,7 @@ from antrea_proxy.host.desired import desired_host
 from antrea_proxy.host.host import Host
 from antrea_proxy.host.netlink import Netlink
 from antrea_proxy.host.nft import Nft
+from antrea_proxy.host.services import HostServices
 from antrea_proxy.network.values import Gateway, Network, Peer, Via
 from private_switch import inside, namespace, run
 
@@ -117,7 +118,7 @@ def wait_until_reachable(place: Path, *addresses: str) -> None:
 def prepare(places: Places, network: Network = NETWORK) -> None:
     """Make the Node hold what the network asks for."""
     with inside(places.node):
-        asyncio.run(Host(Netlink(), Nft()).apply(desired_host(network, userspace_datapath=False)))
+        asyncio.run(Host(Netlink(), Nft()).apply(desired_host(network, HostServices(), userspace_datapath=False)))
 
 
 def a_socket(place: Path, family: int, kind: int) -> socket.socket:

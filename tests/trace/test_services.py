@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from antrea_proxy.network.values import Via
+from antrea_proxy.network.values import HAIRPIN_IPV4, Via
 from antrea_proxy.openflow import fields
 from antrea_proxy.openflow.constants import CtState
 from antrea_proxy.openflow.match import Match
 from antrea_proxy.pipeline.connections import Connections
 from antrea_proxy.pipeline.flow_index import CompiledTables
-from antrea_proxy.pipeline.layout import GATEWAY_PORT, HAIRPIN_IPV4, REFUSE_PORT, TUNNEL_PORT, mac_number
+from antrea_proxy.pipeline.layout import GATEWAY_PORT, REFUSE_PORT, TUNNEL_PORT, mac_number
 from antrea_proxy.pipeline.packets import TCP_ACK, TCP_RST, TCP_SYN, Arp, Packet
 from antrea_proxy.pipeline.tables import Table
 from antrea_proxy.pipeline.units import Owner, OwnerKind, Unit, flow

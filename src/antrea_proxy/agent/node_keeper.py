@@ -10,9 +10,11 @@ import structlog
 
 from antrea_proxy.agent.backoff import Backoff
 from antrea_proxy.agent.errors import AgentError, ForeignBridge, PortNumberTaken
-from antrea_proxy.host.desired import desired_host
+from antrea_proxy.agent.status import HostReport
+from antrea_proxy.host.desired import HostState, desired_host
 from antrea_proxy.host.errors import HostError
 from antrea_proxy.host.host import Host
+from antrea_proxy.host.services import HostServices
 from antrea_proxy.network.interfaces import OfPort
 from antrea_proxy.network.values import REFUSAL_PORT as REFUSAL_PORT_NAME
 from antrea_proxy.network.values import TUNNEL_PORT as TUNNEL_PORT_NAME
@@ -75,10 +77,11 @@ class Links(Protocol):
 
 
 class NodeKeeper:
-    """Keeps the Node as the network asks for.
+    """Keeps the Node as the network and the Services ask for.
 
-    `changed` is called when the Node's own interfaces differ from what they were. Besides what it is asked for and what
-    the database tells of, the Node is read back every `repair_interval_s` seconds.
+    `changed` is called when the Node's own interfaces differ from what they were, `report` when what keeps the Node
+    from being as it should be, or what is still to be done, has changed. Besides what it is asked for and what the
+    database tells of, the Node is read back every `repair_interval_s` seconds.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class NodeKeeper:
         host: Host,
         netlink: Links,
         changed: Callable[[], None],
+        report: Callable[[HostReport], None] = lambda _: None,
         repair_interval_s: float = REPAIR_INTERVAL_S,
     ) -> None:
         self._settings = settings
@@ -96,9 +100,14 @@ class NodeKeeper:
         self._host = host
         self._netlink = netlink
         self._changed = changed
+        self._report = report
         self._repair_interval_s = repair_interval_s
         self._network: Network | None = None
+        self._services: HostServices | None = None
+        self._held: HostState | None = None
         self._wake = asyncio.Event()
+        self._wake_services = asyncio.Event()
+        self._told = HostReport()
         self._seen: tuple[BridgePort, ...] = ()
         self.datapath_type = ""
         self.uplinks: tuple[Uplink, ...] = ()
@@ -136,6 +145,13 @@ class NodeKeeper:
             self._network = network
             self._wake.set()
 
+    def want_services(self, services: HostServices) -> None:
+        """Ask for other entries of Services; before the first time, what the Node holds of them stays as it is."""
+        if services != self._services:
+            self._services = services
+            self._wake_services.set()
+            self._tell(pending=True)
+
     def look_again(self) -> None:
         """Read the Node back: the switch was started anew, say, and its interfaces with it."""
         self._wake.set()
@@ -146,20 +162,25 @@ class NodeKeeper:
         clock = asyncio.get_running_loop().time
         switch = asyncio.ensure_future(self._database.wait_for_change())
         wake = asyncio.ensure_future(self._wake.wait())
+        services = asyncio.ensure_future(self._wake_services.wait())
         next_look = clock() + self._repair_interval_s
         try:
             while True:
                 await asyncio.wait(
-                    {switch, wake}, timeout=max(0.0, next_look - clock()), return_when=asyncio.FIRST_COMPLETED
+                    {switch, wake, services}, timeout=max(0.0, next_look - clock()), return_when=asyncio.FIRST_COMPLETED
                 )
                 asked = wake.done() or clock() >= next_look
                 if switch.done():
                     switch = asyncio.ensure_future(self._database.wait_for_change())
                     await asyncio.sleep(0)  # it waits from here on: no change of the meantime escapes it
                     asked = asked or await self._ports_differ()
+                if services.done():
+                    services = asyncio.ensure_future(self._wake_services.wait())
+                    asked = asked or not await self._served()
                 if not asked:
                     continue
                 self._wake.clear()
+                self._wake_services.clear()
                 if wake.done():
                     wake = asyncio.ensure_future(self._wake.wait())
                 delay = self._repair_interval_s if await self._kept() else backoff.next_delay()
@@ -167,8 +188,8 @@ class NodeKeeper:
                     backoff.reset()
                 next_look = clock() + delay
         finally:
-            switch.cancel()
-            wake.cancel()
+            for waiting in (switch, wake, services):
+                waiting.cancel()
 
     async def cleanup(self) -> None:
         """Remove the bridge, if it is ours, and all that is ours on the Node.
@@ -198,9 +219,44 @@ class NodeKeeper:
             if str(error) != self.problem:
                 _log.error("the Node cannot be kept as it should be", error=str(error))
             self.problem = str(error)
+            self._held = None
+            self._tell(pending=False)
             return False
-        self.problem = "" if self._network is not None else "this Node's podCIDR is not known yet"
+        self.problem = self._what_is_missing()
+        self._tell(pending=False)
         return True
+
+    def _what_is_missing(self) -> str:
+        if self._network is None:
+            return "this Node's podCIDR is not known yet"
+        if self._network.service_entry is not None and self._services is None:
+            return "what Services ask of this Node is not known yet"
+        return ""
+
+    async def _served(self) -> bool:
+        """Change what Services need alone, without reading the Node back; say whether that was all it took."""
+        self._wake_services.clear()
+        if self._held is None or self._network is None or self._services is None:
+            return False
+        wanted = self._desired(self._network, self._services)
+        try:
+            done = await self._host.change(self._held, wanted)
+        except HostError as error:
+            _log.info("the Node's network stack is not as it was left", error=str(error))
+            done = False
+        self._held = wanted if done else None
+        if done:
+            self._tell(pending=self._wake_services.is_set())
+        return done
+
+    def _desired(self, network: Network, services: HostServices) -> HostState:
+        return desired_host(network, services, userspace_datapath=self.datapath_type == "netdev")
+
+    def _tell(self, *, pending: bool) -> None:
+        report = HostReport(pending=pending, problem=self.problem)
+        if report != self._told:
+            self._told = report
+            self._report(report)
 
     async def _keep(self) -> None:
         uplinks = await self._read_uplinks()
@@ -213,7 +269,13 @@ class NodeKeeper:
         await self._ensure_bridge()
         await self._ensure_ports(network)
         self._seen = await self._fixed_ports()
-        repair = await self._host.apply(desired_host(network, userspace_datapath=self.datapath_type == "netdev"))
+        services = self._services
+        if network.service_entry is not None and services is None:
+            return
+        wanted = self._desired(network, services or HostServices())
+        self._held = None
+        repair = await self._host.apply(wanted)
+        self._held = wanted
         if repair:
             _log.info(
                 "the Node's network stack was changed", nft_table=repair.table, shielded=sorted(repair.shielded_ports)

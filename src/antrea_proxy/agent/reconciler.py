@@ -24,8 +24,9 @@ from antrea_proxy.agent.installation import Installation, retry_delays
 from antrea_proxy.agent.marks import Marks
 from antrea_proxy.agent.restoration import histories, used_group_ids
 from antrea_proxy.agent.service_problems import Finder, ServiceProblems
-from antrea_proxy.agent.status import AgentStatus, HealthReport, Phase, SourceReport
+from antrea_proxy.agent.status import AgentStatus, HealthReport, HostReport, Phase, SourceReport
 from antrea_proxy.agent.switch import SwitchContents
+from antrea_proxy.host.services import Demands, HostServices
 from antrea_proxy.kubernetes.cluster import ClusterState, Dirty
 from antrea_proxy.kubernetes.names import NamespacedName
 from antrea_proxy.network.values import Network
@@ -86,9 +87,10 @@ class Reconciler:
 
     `network` computes the Node's network from the cluster, or says why it cannot; `admit` raises if what a switch holds
     must not be touched; `publish` is given the new status after every step forward, `problems_changed` all that is
-    wrong with a Service whenever that may be something else. `cleaner` is told what was decided, and what of it the
-    switch has confirmed. `reconnecting` and `retrying` make the delays between attempts to reach the switch, and at
-    what it refused. All methods belong to the event loop's thread.
+    wrong with a Service whenever that may be something else, and `serve` what Services ask of the Node's own stack,
+    once the switch is ready for it. `cleaner` is told what was decided, and what of it the switch has confirmed.
+    `reconnecting` and `retrying` make the delays between attempts to reach the switch, and at what it refused. All
+    methods belong to the event loop's thread.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class Reconciler:
         cleaner: ConnectionCleaner,
         rules: Rules,
         problems_changed: Callable[[NamespacedName, tuple[Problem, ...]], None] = _nobody_asks,
+        serve: Callable[[HostServices], None] = lambda _: None,
         reconnecting: Callable[[], Backoff] = reconnect_delays,
         retrying: Callable[[], Backoff] = retry_delays,
     ) -> None:
@@ -112,6 +115,8 @@ class Reconciler:
         self._admit = admit
         self._publish = publish
         self._cleaner = cleaner
+        self._serve = serve
+        self._demands = Demands()
         self._rules = rules
         self._reconnecting = reconnecting
         self._ids: GroupIds[LoadBalancerName] = GroupIds()
@@ -180,6 +185,11 @@ class Reconciler:
         self.status = replace(self.status, switch=report)
         self._publish(self.status)
 
+    def show_host(self, report: HostReport) -> None:
+        """Publish how the Node's own network stack is doing."""
+        self.status = replace(self.status, host=report)
+        self._publish(self.status)
+
     def describe_switch(self, *, bridge: str, datapath_type: str, ovs_version: str) -> None:
         """Say which switch it is, for the status."""
         report = replace(self.status.switch, bridge=bridge, datapath_type=datapath_type, ovs_version=ovs_version)
@@ -242,6 +252,8 @@ class Reconciler:
         if refused:
             kept = {owner: self._installation.still_held(owner, contents.flows, contents.groups) for owner in refused}
             steps = resynchronisation(contents.flows.keys(), contents.groups, units | kept)
+        self._demands.take(table.services)
+        self._serve(self._demands.wanted)
         refused |= await self._commit([step for step in steps if _sweeps(step)], {SWEEP: EMPTY})
         self._cleaner.confirmed(self._installation.refusals, resynchronised=True)
         self._affinity.note(time.time())
@@ -321,6 +333,8 @@ class Reconciler:
         steps = self._installation.steps(wanted)
         refused = await self._commit(steps, wanted)
         self._cleaner.confirmed(self._installation.refusals)
+        if names and self._demands.take(table.services):
+            self._serve(self._demands.wanted)
         self._affinity.note(now)
         if self._affinity.must_look(now):
             await self._tend(await self._switch.learned(), now)

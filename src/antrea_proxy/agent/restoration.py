@@ -12,7 +12,7 @@ from antrea_proxy.openflow.actions import Group, SetField
 from antrea_proxy.openflow.constants import GroupId
 from antrea_proxy.openflow.entries import FlowDesc
 from antrea_proxy.pipeline.direct_slots import History, node_key
-from antrea_proxy.pipeline.registers import BALANCER, NODE, SLOT, SOURCE
+from antrea_proxy.pipeline.registers import BALANCER, DESTINATION, NODE, SLOT, SOURCE
 from antrea_proxy.pipeline.tables import Table
 from antrea_proxy.pipeline.units import COOKIE_MARK, OwnerKind
 from antrea_proxy.proxy.frontends import Scope
@@ -24,8 +24,11 @@ _SERVICE_FLOW: Final = COOKIE_MARK << 8 | OwnerKind.SERVICE
 _LEADING: Final = frozenset({Table.SERVICE_LB.id, Table.DIRECT_RETURN.id})
 """The tables whose flows lead from an address to a load balancer."""
 
-_Frontend = tuple[int, int, int, bool]
-"""Protocol, address and port as numbers, and whether only clients beyond the Node are meant."""
+_Frontend = tuple[int, int, int | None, int, bool]
+"""Family, protocol, address and port as numbers, and whether only clients beyond the Node are meant.
+
+A NodePort's address is None.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +55,9 @@ def used_group_ids(contents: SwitchContents, table: LoadBalancers) -> UsedGroupI
     for port in table.ports:
         for item in port.frontends:
             outside = Scope.LOCAL if item.direct else item.outside
+            address = None if item.address is None else int(item.address)
             for scope, from_outside in ((item.inside, False), (outside, True)):
-                key = (int(port.protocol), int(item.address or 0), item.port, from_outside)
+                key = (port.family, int(port.protocol), address, item.port, from_outside)
                 if scope is not None and key in found:
                     known.setdefault(LoadBalancerName(port.name, port.family, scope), found[key])
     return UsedGroupIds(known=known, taken=frozenset(taken))
@@ -73,10 +77,11 @@ def _frontend(entry: FlowDesc) -> _Frontend | None:
     values = {condition.field: condition.value for condition in entry.match}
     address = values.get(fields.IPV4_DST, values.get(fields.IPV6_DST))
     port = next((values[field] for field in (fields.TCP_DST, fields.UDP_DST, fields.SCTP_DST) if field in values), None)
-    if address is None or port is None:
+    if port is None or (address is None and DESTINATION not in values):
         return None
     outside = SOURCE in values or entry.table == Table.DIRECT_RETURN.id
-    return values[fields.IP_PROTO], address, port, outside
+    family = 4 if values[fields.ETH_TYPE] == fields.ETH_TYPE_IPV4 else 6
+    return family, values[fields.IP_PROTO], address, port, outside
 
 
 def histories(

@@ -64,6 +64,14 @@ class HealthReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostReport:
+    """The Node's own network stack: whether a change of what Services ask of it is under way, and what is wrong."""
+
+    pending: bool = False
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentStatus:
     """All that the API, the metrics and the command line can ask.
 
@@ -87,3 +95,4 @@ class AgentStatus:
     installed: Mapping[Owner, Unit] = field(default_factory=lambda: MappingProxyType({}))
     pending_since: float | None = None
     health: HealthReport = HealthReport()
+    host: HostReport = HostReport()

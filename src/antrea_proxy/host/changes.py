@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from antrea_proxy.host.values import Address, KernelState, Link, Neighbour, Route, Sysctl
+from antrea_proxy.host.values import Address, KernelState, Link, Neighbour, Route, Rule, Sysctl
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +22,8 @@ class KernelChanges:
     neighbours_set: tuple[Neighbour, ...] = ()
     routes_added: tuple[Route, ...] = ()
     routes_replaced: tuple[Route, ...] = ()
+    rules_added: tuple[Rule, ...] = ()
+    rules_removed: tuple[Rule, ...] = ()
     routes_removed: tuple[Route, ...] = ()
     neighbours_removed: tuple[Neighbour, ...] = ()
     addresses_removed: tuple[Address, ...] = ()
@@ -35,8 +37,8 @@ def diff(observed: KernelState, desired: KernelState) -> KernelChanges:
 
     Links and sysctls are set, never taken away: a link is the switch's, a sysctl has no earlier value to go back to.
     """
-    routed = {route.destination: route for route in observed.routes}
-    wanted = {route.destination for route in desired.routes}
+    routed = {(route.destination, route.table) for route in observed.routes}
+    wanted = {(route.destination, route.table) for route in desired.routes}
     new_routes = desired.routes - observed.routes
     named = {(item.interface, item.address) for item in desired.neighbours}
     return KernelChanges(
@@ -44,15 +46,17 @@ def diff(observed: KernelState, desired: KernelState) -> KernelChanges:
         links=_sorted(desired.links - observed.links),
         addresses_added=_sorted(desired.addresses - observed.addresses),
         neighbours_set=_sorted(desired.neighbours - observed.neighbours),
-        routes_added=_sorted(route for route in new_routes if route.destination not in routed),
-        routes_replaced=_sorted(route for route in new_routes if route.destination in routed),
-        routes_removed=_sorted(route for route in observed.routes if route.destination not in wanted),
+        routes_added=_sorted(route for route in new_routes if (route.destination, route.table) not in routed),
+        routes_replaced=_sorted(route for route in new_routes if (route.destination, route.table) in routed),
+        rules_added=_sorted(desired.rules - observed.rules),
+        rules_removed=_sorted(observed.rules - desired.rules),
+        routes_removed=_sorted(route for route in observed.routes if (route.destination, route.table) not in wanted),
         neighbours_removed=_sorted(item for item in observed.neighbours if (item.interface, item.address) not in named),
         addresses_removed=_sorted(observed.addresses - desired.addresses),
     )
 
 
-Item = TypeVar("Item", Address, Link, Neighbour, Route, Sysctl)
+Item = TypeVar("Item", Address, Link, Neighbour, Route, Rule, Sysctl)
 
 
 def _sorted(items: Iterable[Item]) -> tuple[Item, ...]:

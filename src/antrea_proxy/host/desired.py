@@ -4,18 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, ip_network
 
 from antrea_proxy.host.nftables import Chain, Set, Table, quoted
-from antrea_proxy.host.values import Address, KernelState, Link, Neighbour, Route, Sysctl
+from antrea_proxy.host.services import HostServices
+from antrea_proxy.host.values import (
+    RETURN_MARK,
+    RETURN_TABLE,
+    Address,
+    KernelState,
+    Link,
+    Neighbour,
+    Route,
+    Rule,
+    Sysctl,
+)
 from antrea_proxy.network.addresses import gateway_interface, of_family
-from antrea_proxy.network.values import GLOBAL_VIRTUAL_MAC, REFUSAL_PORT, IPNetwork, Network, Via
+from antrea_proxy.network.values import (
+    GLOBAL_VIRTUAL_MAC,
+    HAIRPIN_IPV4,
+    HAIRPIN_IPV6,
+    LOCALHOST,
+    NODE_PORT_IPV4,
+    NODE_PORT_IPV6,
+    REFUSAL_PORT,
+    IPAddress,
+    IPNetwork,
+    Network,
+    ServiceEntry,
+    Via,
+)
 
 TABLE = ("inet", "antrea-proxy")
-"""Our nftables table: masquerade and refusals."""
+"""Our nftables table: masquerade, refusals and NodePorts."""
 
 PORTS_TABLE = ("netdev", "antrea-proxy-ports")
 """Our second one: it hides from the kernel what the userspace datapath reads of Pods' interfaces."""
+
+_HOPS: dict[int, IPAddress] = {4: HAIRPIN_IPV4, 6: HAIRPIN_IPV6}
+_NODE_PORTS: dict[int, IPAddress] = {4: NODE_PORT_IPV4, 6: NODE_PORT_IPV6}
+_EVERYWHERE: dict[int, IPNetwork] = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
+_KEYWORDS = {4: "ip", 6: "ip6"}
+_BEFORE_DSTNAT = -101
+"""Before kube-proxy, whose chains have the priority dstnat, -100; nft before 1.0.8 knows no such name for output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +58,8 @@ class HostState:
     shielded_ports: frozenset[str]
 
 
-def desired_host(network: Network, *, userspace_datapath: bool) -> HostState:
-    """Return what the Node's stack must hold to take its part in `network`.
+def desired_host(network: Network, services: HostServices, *, userspace_datapath: bool) -> HostState:
+    """Return what the Node's stack must hold to take its part in `network` and, with a service_entry, in `services`.
 
     With the userspace datapath, a veth port is read through AF_PACKET beside the kernel, which would answer ARP and
     take in Pods' packets a second time; its copy is dropped (nft, netdev table). The kernel datapath takes frames
@@ -41,10 +72,11 @@ def desired_host(network: Network, *, userspace_datapath: bool) -> HostState:
                 Address(interface=network.gateway.name, address=address) for address in network.gateway.addresses
             ),
             neighbours=frozenset(_neighbours(network)),
-            routes=frozenset(_routes(network)),
+            routes=frozenset((*_routes(network), *_service_routes(network, services))),
+            rules=frozenset(Rule(version=version) for version in _families(network) if network.service_entry),
             sysctls=frozenset(_sysctls(network)),
         ),
-        table=_table(network),
+        table=_table(network, services),
         shielded_ports=frozenset(pod.host_interface for pod in network.pods) if userspace_datapath else frozenset(),
     )
 
@@ -61,6 +93,10 @@ def _neighbours(network: Network) -> Iterator[Neighbour]:
     """For each peer that is reached through the switch: its gateway, at the address that the switch takes for it."""
     for cidr in _tunnelled(network):
         yield Neighbour(interface=network.gateway.name, address=gateway_interface(cidr).ip, mac=GLOBAL_VIRTUAL_MAC)
+    if network.service_entry is not None:
+        for version in _families(network):
+            # Whatever the switch has refused must bear the MAC of the refusal port, which is the gateway's.
+            yield Neighbour(interface=network.gateway.name, address=_HOPS[version], mac=network.gateway.mac)
 
 
 def _routes(network: Network) -> Iterator[Route]:
@@ -73,9 +109,28 @@ def _routes(network: Network) -> Iterator[Route]:
                 yield Route(destination=cidr, via=next_hop, interface=None)
 
 
+def _service_routes(network: Network, services: HostServices) -> Iterator[Route]:
+    """To the switch: the two virtual addresses, every ClusterIP, and every address that is no Node's own."""
+    if network.service_entry is None:
+        return
+    for version in _families(network):
+        addresses = (*(item for item in services.addresses if item.version == version), _HOPS[version])
+        ranges = (item for item in services.ranges if item.version == version)
+        for destination in (*ranges, *map(ip_network, addresses), ip_network(_NODE_PORTS[version])):
+            yield Route(destination=destination, via=_HOPS[version], interface=network.gateway.name)
+        yield Route(
+            destination=_EVERYWHERE[version], via=_HOPS[version], interface=network.gateway.name, table=RETURN_TABLE
+        )
+
+
+def _families(network: Network) -> tuple[int, ...]:
+    """The IP versions that the gateway has."""
+    return tuple(address.version for address in network.gateway.addresses)
+
+
 def _tunnelled(network: Network) -> Iterator[IPNetwork]:
     """PodCIDRs of peers beyond the tunnel, of the families that this Node's gateway has."""
-    families = {address.version for address in network.gateway.addresses}
+    families = _families(network)
     for peer in network.peers:
         if peer.via is Via.TUNNEL:
             yield from (cidr for cidr in peer.pod_cidrs if cidr.version in families)
@@ -87,12 +142,15 @@ def _sysctls(network: Network) -> Iterator[Sysctl]:
     rp_filter: the kernel takes the larger of `all` and the interface's own, so 0 would leave a strict `all` (1) in
     force; 2, loose, wins over it. The Node's stack gets packets through the gateway whose sources it reaches by
     another way. accept_dad: while an interface's link-local address is still being probed (1 to 2 s), the kernel cannot
-    ask for a neighbour on behalf of others, and a refusal or a forwarded packet would be lost.
+    ask for a neighbour on behalf of others, and a refusal or a forwarded packet would be lost. route_localnet: a client
+    at 127.0.0.1 may leave by the gateway; what comes in there for 127.0.0.0/8 is dropped (nft).
     """
     gateway = network.gateway.name
     if network.pod_cidr_v4 is not None:
         yield Sysctl(key="net/ipv4/ip_forward", value="1")
         yield Sysctl(key=f"net/ipv4/conf/{gateway}/rp_filter", value="2")
+        localhost = network.service_entry is not None and network.service_entry.localhost
+        yield Sysctl(key=f"net/ipv4/conf/{gateway}/route_localnet", value="1" if localhost else "0")
     if network.pod_cidr_v6 is not None:
         yield Sysctl(key="net/ipv6/conf/all/forwarding", value="1")
         for name in (gateway, REFUSAL_PORT):
@@ -101,13 +159,15 @@ def _sysctls(network: Network) -> Iterator[Sysctl]:
             yield Sysctl(key=f"net/ipv6/conf/{name}/accept_dad", value="0")
 
 
-def _table(network: Network) -> Table:
+def _table(network: Network, services: HostServices) -> Table:
+    """The cost of a packet depends on no number of Services: a set is looked up in one step."""
     family, name = TABLE
-    chains = (
+    entry = network.service_entry
+    chains = [
         Chain(
             name="postrouting",
             hook="type nat hook postrouting priority srcnat; policy accept;",
-            rules=tuple(_masquerade(network)),
+            rules=(*_masquerade(network), *(() if entry is None else _sources(network, entry))),
         ),
         Chain(
             name="prerouting",
@@ -115,10 +175,15 @@ def _table(network: Network) -> Table:
             rules=(
                 f"iifname {quoted(REFUSAL_PORT)} meta l4proto tcp reject with tcp reset",
                 f"iifname {quoted(REFUSAL_PORT)} reject with icmpx type port-unreachable",
+                f"iifname {quoted(network.gateway.name)} ip daddr 127.0.0.0/8 drop",
             ),
         ),
-    )
-    return Table(family=family, name=name, sets=tuple(_sets(network)), chains=chains)
+    ]
+    sets = list(_sets(network))
+    if entry is not None:
+        sets += _node_port_sets(network, entry, services)
+        chains += [*_node_port_chains(network), *_return_chains(network)]
+    return Table(family=family, name=name, sets=tuple(sets), chains=tuple(chains))
 
 
 def _sets(network: Network) -> Iterator[Set]:
@@ -138,3 +203,81 @@ def _masquerade(network: Network) -> Iterator[str]:
             f"oifname != {quoted(network.gateway.name)} {ip} saddr {cidr} "
             f"{ip} daddr != @{_set_name(cidr.version)} masquerade"
         )
+
+
+def _sources(network: Network, entry: ServiceEntry) -> Iterator[str]:
+    """A client at localhost gets the gateway's address; what the switch sends to endpoints by way of the Node, the
+    Node's.
+    """  # noqa: D205 - the sentence does not fit a line
+    gateway = quoted(network.gateway.name)
+    for version in _families(network):
+        ip = _KEYWORDS[version]
+        yield f"oifname != {gateway} {ip} saddr {_HOPS[version]} masquerade"
+    if entry.localhost and network.gateway.ipv4 is not None:
+        yield f"oifname {gateway} ip saddr 127.0.0.0/8 snat ip to {network.gateway.ipv4}"
+
+
+def _node_port_sets(network: Network, entry: ServiceEntry, services: HostServices) -> Iterator[Set]:
+    for version in _families(network):
+        addresses = {str(item) for item in entry.node_port_addresses if item.version == version}
+        if version == 4 and entry.localhost:  # noqa: PLR2004 - IPv4
+            addresses.add(str(LOCALHOST))
+        ports = {
+            f"{item.protocol.name.lower()} . {item.port}" for item in services.node_ports if item.family == version
+        }
+        yield Set(
+            name=f"node_port_addresses_v{version}",
+            type=f"ipv{version}_addr",
+            interval=False,
+            elements=frozenset(addresses),
+        )
+        yield Set(
+            name=f"node_ports_v{version}",
+            type="inet_proto . inet_service",
+            interval=False,
+            elements=frozenset(ports),
+        )
+
+
+def _node_port_chains(network: Network) -> Iterator[Chain]:
+    to_switch = tuple(
+        f"{_KEYWORDS[version]} daddr @node_port_addresses_v{version} meta l4proto . th dport @node_ports_v{version} "
+        f"dnat {_KEYWORDS[version]} to {_NODE_PORTS[version]}"
+        for version in _families(network)
+    )
+    for hook in ("prerouting", "output"):
+        yield Chain(
+            name=f"node_ports_{hook}",
+            hook=f"type nat hook {hook} priority {_BEFORE_DSTNAT}; policy accept;",
+            rules=to_switch,
+        )
+    # An endpoint on this Node's own network sees the Node, as one behind the gateway does: masquerading is for what
+    # leaves alone.
+    yield Chain(
+        name="input",
+        hook="type nat hook input priority 99; policy accept;",
+        rules=tuple(
+            f"{_KEYWORDS[version]} saddr {_HOPS[version]} snat {_KEYWORDS[version]} to {_KEYWORDS[version]} daddr"
+            for version in _families(network)
+        ),
+    )
+
+
+def _return_chains(network: Network) -> Iterator[Chain]:
+    """What the switch sends to an endpoint on this Node's own network with the client's own address as its source is
+    answered by way of the switch: alone it knows the address that the client asked at.
+    """  # noqa: D205 - the sentence does not fit a line
+    came = f"iifname {quoted(network.gateway.name)} ct state new fib daddr type local"
+    yield Chain(
+        name="returning",
+        hook="type filter hook prerouting priority mangle; policy accept;",
+        rules=tuple(
+            f"{came} {_KEYWORDS[version]} saddr != @{_set_name(version)} ct mark set ct mark or {RETURN_MARK:#x}"
+            for version in _families(network)
+        ),
+    )
+    yield Chain(
+        name="returned",
+        hook="type route hook output priority mangle; policy accept;",
+        rules=(f"ct direction reply ct mark and {RETURN_MARK:#x} != 0 meta mark set meta mark or {RETURN_MARK:#x}",),
+    )

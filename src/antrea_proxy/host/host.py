@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from antrea_proxy.host.changes import KernelChanges, diff
@@ -35,6 +35,9 @@ class NftEffect(Protocol):
 
     async def write(self, table: Table) -> bool:
         """Make the table hold this; say whether it had to change."""
+
+    async def change(self, table: Table) -> bool:
+        """Change elements of a table that was written, unseen; say whether that was possible."""
 
     async def remove(self, family: str, name: str) -> None:
         """Remove a table."""
@@ -93,6 +96,27 @@ class Host:
             problems.append(error)
         raise_all(problems)
         return Repair(kernel=kernel, table=table, shielded_ports=shielded)
+
+    async def change(self, before: HostState, after: HostState) -> bool:
+        """Take the Node from `before`, which it is known to hold, to `after` without reading it back.
+
+        Says whether that was possible; if not, or if it fails, `apply` must follow. Routes come before the elements
+        that lead to them.
+        """
+        changes = diff(before.kernel, after.kernel)
+        added = KernelChanges(routes_added=changes.routes_added, routes_replaced=changes.routes_replaced)
+        removed = KernelChanges(routes_removed=changes.routes_removed)
+        if before.shielded_ports != after.shielded_ports or changes != replace(
+            added, routes_removed=removed.routes_removed
+        ):
+            return False
+        if added:
+            await self._kernel.apply(added)
+        if not await self._nft.change(after.table):
+            return False
+        if removed:
+            await self._kernel.apply(removed)
+        return True
 
     async def shield_port(self, interface: str) -> None:
         """Keep the kernel from taking in frames of a port that the userspace datapath reads; idempotent."""

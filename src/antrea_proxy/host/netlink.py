@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import functools
+import itertools
 import os
 import socket
 import threading
@@ -24,10 +25,22 @@ from antrea_proxy.host.changes import KernelChanges
 from antrea_proxy.host.errors import HostError, InterfaceMissing, KernelRefused, NamespaceMissing, raise_all
 from antrea_proxy.host.offload import disable_tx_checksum_offload
 from antrea_proxy.host.sysctls import read_sysctls, write_sysctl
-from antrea_proxy.host.values import PROTOCOL, Address, KernelState, Link, Neighbour, Route, Sysctl
+from antrea_proxy.host.values import (
+    MAIN_TABLE,
+    PROTOCOL,
+    RETURN_MARK,
+    RETURN_PRIORITY,
+    RETURN_TABLE,
+    Address,
+    KernelState,
+    Link,
+    Neighbour,
+    Route,
+    Rule,
+    Sysctl,
+)
 from antrea_proxy.network.values import IPAddress, IPInterface, Uplink
 
-_MAIN_TABLE = 254
 _NODAD = 0x02  # IFA_F_NODAD, linux/if_addr.h: the address is usable at once, as its owner is known
 _PERMANENT = 0x80  # NUD_PERMANENT, linux/neighbour.h
 _UP = 0x1  # IFF_UP, linux/if.h
@@ -193,6 +206,7 @@ def _read(interfaces: frozenset[str], sysctls: frozenset[str]) -> KernelState:
             ),
             neighbours=frozenset(_neighbours(ipr, ours)),
             routes=frozenset(_routes(ipr, ours)),
+            rules=frozenset(_rules(ipr)),
             sysctls=read_sysctls(sysctls),
         )
 
@@ -224,14 +238,41 @@ def _neighbours(ipr: IPRoute, ours: dict[int, str]) -> Iterator[Neighbour]:
 
 
 def _routes(ipr: IPRoute, ours: dict[int, str]) -> Iterator[Route]:
-    for family in _FAMILY.values():
-        for message in ipr.get_routes(family=family, proto=PROTOCOL, table=_MAIN_TABLE):
+    for (version, family), table in itertools.product(_FAMILY.items(), (MAIN_TABLE, RETURN_TABLE)):
+        for message in _in_table(ipr, family, table):
             if message["proto"] == PROTOCOL and message.get("gateway"):
+                destination = f"{message.get('dst')}/{message['dst_len']}" if message["dst_len"] else None
                 yield Route(
-                    destination=ip_network(f"{message.get('dst')}/{message['dst_len']}"),
+                    destination=ip_network(destination or _DEFAULT_ROUTE[version]),
                     via=ip_address(message.get("gateway")),
                     interface=ours.get(message.get("oif")),
+                    table=table,
                 )
+
+
+def _in_table(ipr: IPRoute, family: int, table: int) -> list[Any]:
+    """The kernel makes a table with its first route (ENOENT until then)."""
+    try:
+        return list(ipr.get_routes(family=family, proto=PROTOCOL, table=table))
+    except NetlinkError as error:
+        if error.code not in _GONE:
+            raise
+        return []
+
+
+def _rules(ipr: IPRoute) -> Iterator[Rule]:
+    """A rule of ours that is not as it must be is not told of: it is made anew beside it."""
+    ours = {
+        "FRA_PROTOCOL": PROTOCOL,
+        "FRA_FWMARK": RETURN_MARK,
+        "FRA_FWMASK": RETURN_MARK,
+        "FRA_TABLE": RETURN_TABLE,
+        "FRA_PRIORITY": RETURN_PRIORITY,
+    }
+    for version, family in _FAMILY.items():
+        for message in ipr.get_rules(family=family):
+            if all(message.get_attr(key) == value for key, value in ours.items()):
+                yield Rule(version=version)
 
 
 def _apply(changes: KernelChanges) -> None:
@@ -254,6 +295,8 @@ def _apply(changes: KernelChanges) -> None:
         each(changes.neighbours_set, lambda item: _set_neighbour(ipr, index(item.interface), item))
         each(changes.routes_added, lambda item: _set_route(ipr, "add", item, index))
         each(changes.routes_replaced, lambda item: _set_route(ipr, "replace", item, index))
+        each(changes.rules_added, lambda item: _change_rule(ipr, "add", item))
+        each(changes.rules_removed, lambda item: _change_rule(ipr, "del", item))
         each(changes.routes_removed, lambda item: _remove_route(ipr, item))
         each(changes.neighbours_removed, lambda item: _remove_neighbour(ipr, index(item.interface), item))
         each(changes.addresses_removed, lambda item: _remove_address(ipr, index(item.interface), item))
@@ -318,8 +361,22 @@ def _route_key(route: Route) -> dict[str, Any]:
         "dst": str(route.destination),
         "family": _FAMILY[route.destination.version],
         "proto": PROTOCOL,
-        "table": _MAIN_TABLE,
+        "table": route.table,
     }
+
+
+def _change_rule(ipr: IPRoute, verb: str, rule: Rule) -> None:
+    words = f"rule {verb} fwmark {RETURN_MARK:#x}/{RETURN_MARK:#x} table {RETURN_TABLE} (IPv{rule.version})"
+    with _refusals(words), _absent_is_fine():
+        ipr.rule(
+            verb,
+            family=_FAMILY[rule.version],
+            fwmark=RETURN_MARK,
+            fwmask=RETURN_MARK,
+            table=RETURN_TABLE,
+            priority=RETURN_PRIORITY,
+            protocol=PROTOCOL,
+        )
 
 
 @contextlib.contextmanager
@@ -427,7 +484,7 @@ def _pod_interface_state(name: str) -> PodInterfaceState | None:
         gateways = [
             ip_address(message.get("gateway"))
             for family in _FAMILY.values()
-            for message in ipr.get_routes(family=family, table=_MAIN_TABLE)
+            for message in ipr.get_routes(family=family, table=MAIN_TABLE)
             if message["dst_len"] == 0 and message.get("oif") == index and message.get("gateway")
         ]
         return PodInterfaceState(

@@ -9,7 +9,17 @@ from collections.abc import Iterable
 from typing import Any
 
 from antrea_proxy.host.errors import NftError
-from antrea_proxy.host.nftables import Table, change, removal, replacement, shield, shielded_interface, unshield
+from antrea_proxy.host.nftables import (
+    Table,
+    change,
+    listed_elements,
+    removal,
+    replacement,
+    same_rules,
+    shield,
+    shielded_interface,
+    unshield,
+)
 
 _ABSENT = "No such file or directory"
 _VOLATILE = frozenset({"handle", "bytes", "packets", "index"})
@@ -20,7 +30,7 @@ class Nft:
     """Our tables in the kernel, of the network namespace that the process runs in.
 
     How a rule reads in a listing is nft's own affair. So what we wrote is read back once, and a listing that later
-    differs from that one has been changed by somebody else.
+    differs from that one has been changed by somebody else. Elements of sets are told by themselves.
     """
 
     def __init__(self) -> None:
@@ -34,13 +44,30 @@ class Nft:
         """
         async with self._lock:
             before, listing = self._written.get(str(table), (None, None))
-            intact = before is not None and await self._listing(table.family, table.name) == listing
-            transaction = change(before, table) if before is not None and intact else replacement(table)
+            transaction = replacement(table)
+            if before is not None:
+                found = await self._listing(table.family, table.name)
+                if _rules(found) == listing and _elements(found) == {item.name: item.elements for item in before.sets}:
+                    transaction = change(before, table)
             if not transaction:
                 return False
             self._written.pop(str(table), None)
             await self._run("-f", "-", text=transaction)
-            self._written[str(table)] = table, await self._listing(table.family, table.name)
+            self._written[str(table)] = table, _rules(await self._listing(table.family, table.name))
+            return True
+
+    async def change(self, table: Table) -> bool:
+        """Change the table to this from what was written last, without a look at it; say whether that was possible.
+
+        Raises NftError: then somebody else has changed the table, too.
+        """
+        async with self._lock:
+            before, listing = self._written.get(str(table), (None, None))
+            if before is None or not same_rules(before, table):
+                return False
+            if transaction := change(before, table):
+                await self._run("-f", "-", text=transaction)
+                self._written[str(table)] = table, listing
             return True
 
     async def remove(self, family: str, name: str) -> None:
@@ -125,6 +152,20 @@ def _lasting(item: Any) -> Any:  # noqa: ANN401 - JSON
     if isinstance(item, dict):
         return {key: _lasting(value) for key, value in item.items() if key not in _VOLATILE}
     return [_lasting(value) for value in item] if isinstance(item, list) else item
+
+
+def _rules(listing: list[Any] | None) -> list[Any] | None:
+    """Return a listing without the elements of sets."""
+    if listing is None:
+        return None
+    return [
+        {"set": {key: value for key, value in item["set"].items() if key != "elem"}} if "set" in item else item
+        for item in listing
+    ]
+
+
+def _elements(listing: list[Any] | None) -> dict[str, frozenset[str]]:
+    return {item["set"]["name"]: listed_elements(item["set"]) for item in listing or [] if "set" in item}
 
 
 def _shields(listing: list[Any] | None) -> frozenset[str]:

@@ -5,8 +5,9 @@ The kernel takes a transaction whole or not at all (nft(8), `-f`), and every one
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 _SHIELD = "port-"
 
@@ -62,13 +63,28 @@ def change(before: Table, after: Table) -> str:
     """
     if before == after:
         return ""
-    if _without_elements(before) != _without_elements(after):
+    if not same_rules(before, after):
         return replacement(after)
     lines = []
     for old, new in zip(before.sets, after.sets, strict=True):
         lines += _elements("delete", after, new.name, old.elements - new.elements)
         lines += _elements("add", after, new.name, new.elements - old.elements)
     return "".join(lines)
+
+
+def listed_elements(item: Mapping[str, Any]) -> frozenset[str]:
+    """Return the elements of a set as nft's JSON has it (libnftables-json(5)), written as in our own sets."""
+    return frozenset(map(_element_text, item.get("elem", ())))
+
+
+def _element_text(element: Any) -> str:  # noqa: ANN401 - JSON
+    match element:
+        case {"concat": [*parts]}:
+            return " . ".join(map(str, parts))
+        case {"prefix": {"addr": address, "len": length}}:
+            return f"{address}/{length}"
+        case _:
+            return str(element)
 
 
 def shield(family: str, table: str, interfaces: Iterable[str]) -> str:
@@ -99,6 +115,11 @@ def shielded_interface(chain: str) -> str | None:
 def quoted(name: str) -> str:
     """Write a name as nft's string."""
     return f'"{name}"'
+
+
+def same_rules(one: Table, other: Table) -> bool:
+    """Whether two tables differ in elements of sets alone."""
+    return _without_elements(one) == _without_elements(other)
 
 
 def _without_elements(table: Table) -> tuple[object, ...]:

@@ -7,7 +7,19 @@ from dataclasses import dataclass
 from antrea_proxy.network.values import IPAddress, IPInterface, IPNetwork
 
 PROTOCOL = 78
-"""The number that marks our routes and neighbours (rtnetlink(7), rtm_protocol): not in iproute2's rt_protos."""
+"""The number that marks our routes, rules and neighbours (rtnetlink(7), rtm_protocol): not in iproute2's rt_protos."""
+
+MAIN_TABLE = 254
+"""RT_TABLE_MAIN of linux/rtnetlink.h."""
+
+RETURN_TABLE = 7_800
+"""The routing table of what must go back to the switch that it came from."""
+
+RETURN_MARK = 0x2000
+"""The bit of a packet's and a connection's mark that says so: none that kube-proxy takes (0x4000, 0x8000)."""
+
+RETURN_PRIORITY = 7_800
+"""Of the rule: behind the table of the Node's own addresses (0), before the main one (32,766)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +51,7 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A route of the main table.
+    """A route, of the main table where no other is named.
 
     With an interface it is `via ADDRESS dev INTERFACE onlink`. Where `interface` is None, the kernel finds it from
     the address, and which one it took does not count as a difference.
@@ -48,6 +60,14 @@ class Route:
     destination: IPNetwork
     via: IPAddress
     interface: str | None
+    table: int = MAIN_TABLE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A routing rule (ip-rule(8)): packets of an IP version that bear RETURN_MARK look RETURN_TABLE up."""
+
+    version: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,4 +86,5 @@ class KernelState:
     addresses: frozenset[Address] = frozenset()
     neighbours: frozenset[Neighbour] = frozenset()
     routes: frozenset[Route] = frozenset()
+    rules: frozenset[Rule] = frozenset()
     sysctls: frozenset[Sysctl] = frozenset()

@@ -151,6 +151,13 @@ class SwitchView(View, frozen=True, kw_only=True):
     last_commit_at: float
 
 
+class HostView(View, frozen=True, kw_only=True):
+    """The Node's own network stack: whether a change of what Services ask of it is under way, and what is wrong."""
+
+    pending: bool
+    problem: str
+
+
 class StatusView(View, frozen=True, kw_only=True):
     """The agent at a glance. `phase` is starting, running or retrying; `problem` says what keeps it from running."""
 
@@ -164,6 +171,7 @@ class StatusView(View, frozen=True, kw_only=True):
     sources: tuple[SourceView, ...]
     network_problems: tuple[str, ...]
     health_problem: str
+    host: HostView
     services: int
     services_left_alone: int
     services_with_problems: int

@@ -9,6 +9,7 @@ from typing import Final
 from antrea_proxy.agent.status import AgentStatus
 from antrea_proxy.http_api.view_types import (
     EndpointView,
+    HostView,
     NodeView,
     PodView,
     ServicePortView,
@@ -77,6 +78,7 @@ def status_view(status: AgentStatus) -> StatusView:
         services_left_alone=len(status.left_alone),
         services_with_problems=len(status.service_problems),
         health_problem=status.health.problem,
+        host=HostView(pending=status.host.pending, problem=status.host.problem),
         pods=0 if network is None else len(network.pods),
         peers=0 if network is None else len(network.peers),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from antrea_proxy.kubernetes.objects import Node
 from antrea_proxy.network.addresses import gateway_interface, mac_of, of_family, one_of_each_family
@@ -10,6 +10,7 @@ from antrea_proxy.network.interfaces import PodInterface
 from antrea_proxy.network.mtu import BUILT, encapsulation_overhead
 from antrea_proxy.network.nodes import POD_CIDRS, NodeClaim, read_claims
 from antrea_proxy.network.values import (
+    LOCALHOST,
     Gateway,
     IPAddress,
     IPNetwork,
@@ -17,6 +18,7 @@ from antrea_proxy.network.values import (
     NetworkProblem,
     NetworkProblems,
     Peer,
+    ServiceEntry,
     Tunnel,
     Uplink,
     Via,
@@ -69,7 +71,12 @@ def desired_network(
         masquerade=encap or not settings.no_snat,
         cluster_pod_cidrs=_in_order(cidr for claim in claims.values() for cidr in claim.pod_cidrs),
         pods=tuple(sorted(pods, key=lambda pod: pod.host_interface)),
-        problems=(*problems, *(peer for peer in peers if isinstance(peer, NetworkProblem))),
+        problems=(
+            *problems,
+            *(peer for peer in peers if isinstance(peer, NetworkProblem)),
+            *_unmatched(node_name, settings, uplinks),
+        ),
+        service_entry=_service_entry(settings, uplinks),
         direct_return=direct,
     )
 
@@ -85,6 +92,31 @@ def _not_built(node_name: str, settings: Settings) -> tuple[NetworkProblem, ...]
         for key, (asked_for, value) in wanted.items()
         if asked_for
     )
+
+
+def _service_entry(settings: Settings, uplinks: tuple[Uplink, ...]) -> ServiceEntry | None:
+    """Without nodePortAddresses, NodePorts are at every address of the Node, localhost (of IPv4) included."""
+    if not settings.antrea_proxy.proxy_all:
+        return None
+    every = _in_order_of_value({item.ip for uplink in uplinks for item in uplink.addresses})
+    wanted = settings.antrea_proxy.node_port_addresses
+    return ServiceEntry(
+        local_addresses=every,
+        node_port_addresses=tuple(ip for ip in every if not wanted or any(ip in cidr for cidr in wanted)),
+        localhost=not wanted or any(LOCALHOST in cidr for cidr in wanted),
+    )
+
+
+def _unmatched(node_name: str, settings: Settings, uplinks: tuple[Uplink, ...]) -> Iterator[NetworkProblem]:
+    entry = _service_entry(settings, uplinks)
+    if entry is not None and not entry.node_port_addresses and not entry.localhost:
+        yield NetworkProblem(
+            node=node_name,
+            field="antreaProxy.nodePortAddresses",
+            value=",".join(map(str, settings.antrea_proxy.node_port_addresses)),
+            reason="matches no address of this Node, so that no NodePort is served here; the Node has "
+            + (", ".join(map(str, entry.local_addresses)) or "none"),
+        )
 
 
 def _missing(node_name: str, claim: NodeClaim | None) -> NetworkProblem:
@@ -159,6 +191,10 @@ def _peer(
         tunnel_address=tunnel_address,
         next_hops=next_hops,
     )
+
+
+def _in_order_of_value(addresses: Iterable[IPAddress]) -> tuple[IPAddress, ...]:
+    return tuple(sorted(addresses, key=lambda item: (item.version, int(item))))
 
 
 def _in_order(cidrs: Iterable[IPNetwork]) -> tuple[IPNetwork, ...]:

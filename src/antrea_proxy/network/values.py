@@ -16,6 +16,18 @@ IPNetwork = IPv4Network | IPv6Network
 GLOBAL_VIRTUAL_MAC = "aa:bb:cc:dd:ee:ff"
 """The destination of frames that enter a Node through its gateway for elsewhere, or through a tunnel (Antrea's)."""
 
+HAIRPIN_IPV4 = IPv4Address("169.254.0.253")
+HAIRPIN_IPV6 = IPv6Address("fc01::aabb:ccdd:eeff")
+"""The source that a Pod sees when it reaches itself through a Service, and the Node's next hop to Services: what the
+switch sends back into the Node's stack, it sends from here (Antrea's)."""
+
+NODE_PORT_IPV4 = IPv4Address("169.254.0.252")
+NODE_PORT_IPV6 = IPv6Address("fc01::aabb:ccdd:eefe")
+"""Where the Node's stack sends what comes to a NodePort, the port unchanged (Antrea's)."""
+
+LOCALHOST = IPv4Address("127.0.0.1")
+"""The address of localhost that NodePorts may have: IPv6 lets nothing to or from ::1 leave by an interface."""
+
 REFUSAL_PORT = "antrea-refuse0"
 """The port that leads packets into the Node's own stack to be refused there."""
 
@@ -86,6 +98,19 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceEntry:
+    """How traffic for Services enters the switch from the Node's own stack (proxyAll).
+
+    `local_addresses` are all that the Node itself has, without those of our ports; `node_port_addresses` the ones of
+    them at which NodePorts are served. `localhost` says whether they are at 127.0.0.1, too.
+    """
+
+    local_addresses: tuple[IPAddress, ...]
+    node_port_addresses: tuple[IPAddress, ...]
+    localhost: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkProblem:
     """Something in a Node object that cannot be used; the Node or the part of it that is named is left out."""
 
@@ -116,7 +141,7 @@ class Network:
     peers' routes lead. `tunnel` is None without encapsulation. `masquerade` says whether Pods' traffic to the outside
     takes the Node's address. `cluster_pod_cidrs` are those of all Nodes, this one included. `problems` name what of
     other Nodes was left out. With `direct_return`, connections may be sent on to peers through the tunnel, which there
-    is without encapsulation, too.
+    is without encapsulation, too. `service_entry` is None where the Node's own stack takes no part in Services.
     """
 
     node_name: str
@@ -132,6 +157,7 @@ class Network:
     pods: tuple[PodInterface, ...]
     problems: tuple[NetworkProblem, ...]
     direct_return: bool = False
+    service_entry: ServiceEntry | None = None
 
     @property
     def pod_cidr_v4(self) -> IPv4Network | None:

@@ -28,10 +28,16 @@ class Balancer(NamedTuple):
     size: int
     number: GroupId
 
-    def shape(self, source: Source | None) -> Shape:
+    def shape(self, source: Source | None, *, node_port: bool) -> Shape:
         """What the flows that lead to it have in common."""
-        bits = slot_bits(self.size) if self.selection is Selection.SLOTS else 0
-        return Shape(family=self.family, protocol=self.protocol, selection=self.selection, bits=bits, source=source)
+        return Shape(
+            family=self.family,
+            protocol=self.protocol,
+            selection=self.selection,
+            bits=slot_bits(self.size) if self.selection is Selection.SLOTS else 0,
+            source=source,
+            node_port=node_port,
+        )
 
 
 class Balancers:

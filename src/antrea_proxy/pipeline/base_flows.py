@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from antrea_proxy.network.values import HAIRPIN_IPV4, HAIRPIN_IPV6
 from antrea_proxy.openflow import fields
 from antrea_proxy.openflow.actions import (
     Action,
@@ -18,13 +19,7 @@ from antrea_proxy.openflow.actions import (
 )
 from antrea_proxy.openflow.constants import OFPP_IN_PORT, CtState
 from antrea_proxy.openflow.match import Match
-from antrea_proxy.pipeline.layout import (
-    GATEWAY_PORT,
-    HAIRPIN_IPV4,
-    HAIRPIN_IPV6,
-    TUNNEL_PORT,
-    Layout,
-)
+from antrea_proxy.pipeline.layout import GATEWAY_PORT, TUNNEL_PORT, Layout
 from antrea_proxy.pipeline.registers import (
     CONNTRACK_ZONE,
     OUTPUT_PORT,
@@ -135,8 +130,9 @@ def _passages() -> Iterator[FlowEntry]:
 def _forwarding(layout: Layout) -> Iterator[FlowEntry]:
     """All that is no Pod's leaves by the gateway, and so do the replies of what came in there (behaviour: ct_mark)."""
     to_gateway = via_gateway(layout)
-    replies = Match(tracked(CtState.RPL), (fields.CT_MARK, Source.GATEWAY, SOURCE_MARK_MASK))
-    yield flow(OWNER, Table.L3_FORWARDING, 300, replies, to_gateway)
+    for source in (Source.GATEWAY, Source.OUTSIDE):
+        replies = Match(tracked(CtState.RPL), (fields.CT_MARK, source, SOURCE_MARK_MASK))
+        yield flow(OWNER, Table.L3_FORWARDING, 300, replies, to_gateway)
     for family in (IPV4, IPV6):
         yield flow(OWNER, Table.L3_FORWARDING, 0, Match(family), to_gateway)
 
@@ -165,6 +161,10 @@ def _commit() -> Iterator[FlowEntry]:
 
 
 def _output() -> Iterator[FlowEntry]:
-    back = Match((fields.IN_PORT, GATEWAY_PORT), (OUTPUT_PORT, GATEWAY_PORT))
+    """What came from the Node's stack goes back to it for a Service's sake alone: an address of the Service range that
+    nobody has would go round in a circle.
+    """  # noqa: D205 - the sentence does not fit a line
+    served = (fields.CT_MARK, SERVICE_MARK, SERVICE_MARK)
+    back = Match((fields.IN_PORT, GATEWAY_PORT), (OUTPUT_PORT, GATEWAY_PORT), served)
     yield flow(OWNER, Table.OUTPUT, 200, back, [Output(OFPP_IN_PORT)])
     yield flow(OWNER, Table.OUTPUT, 0, Match(), [OutputRegister(OUTPUT_PORT)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from antrea_proxy.network.values import Network
 from antrea_proxy.pipeline import base_flows, direct_flows
 from antrea_proxy.pipeline.base_flows import compile_base
+from antrea_proxy.pipeline.entry_flows import compile_entry, entry_owner
 from antrea_proxy.pipeline.layout import Layout, mac_number
 from antrea_proxy.pipeline.node_flows import compile_gateway, compile_peer, gateway_owner, peer_owner
 from antrea_proxy.pipeline.pod_flows import compile_pod, pod_owner
@@ -23,5 +24,7 @@ def compile_network(network: Network) -> dict[Owner, Unit]:
         base = base._replace(flows=(*base.flows, *direct_flows.stages(layout)))
     units = {base_flows.OWNER: base, gateway_owner(network.gateway): compile_gateway(network.gateway)}
     units |= {peer_owner(peer.name): compile_peer(peer, layout) for peer in network.peers}
+    if network.service_entry is not None:
+        units[entry_owner()] = compile_entry(network.gateway, network.service_entry, layout)
     units |= {pod_owner(pod): compile_pod(pod, layout) for pod in network.pods}
     return units

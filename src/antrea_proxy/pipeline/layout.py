@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from antrea_proxy.network.interfaces import OfPort
@@ -12,10 +11,6 @@ from antrea_proxy.network.values import GLOBAL_VIRTUAL_MAC
 TUNNEL_PORT: Final = OfPort(1)
 GATEWAY_PORT: Final = OfPort(2)
 REFUSE_PORT: Final = OfPort(3)
-
-HAIRPIN_IPV4: Final = IPv4Address("169.254.0.253")
-HAIRPIN_IPV6: Final = IPv6Address("fc01::aabb:ccdd:eeff")
-"""The source that a Pod sees when it reaches itself through a Service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from antrea_proxy.network.interfaces import PodInterface
+from antrea_proxy.network.values import HAIRPIN_IPV4, HAIRPIN_IPV6
 from antrea_proxy.openflow import fields
 from antrea_proxy.openflow.actions import Action, Output, Resubmit, SetField
 from antrea_proxy.openflow.constants import OFPP_IN_PORT
@@ -20,7 +21,7 @@ from antrea_proxy.pipeline.base_flows import (
     NEIGHBOUR_ADVERTISEMENT,
     NEIGHBOUR_SOLICITATION,
 )
-from antrea_proxy.pipeline.layout import HAIRPIN_IPV4, HAIRPIN_IPV6, Layout, mac_number
+from antrea_proxy.pipeline.layout import Layout, mac_number
 from antrea_proxy.pipeline.registers import OUTPUT_PORT, Source
 from antrea_proxy.pipeline.tables import Table
 from antrea_proxy.pipeline.units import CACHED_UNITS, FlowEntry, Owner, OwnerKind, Unit, flow

@@ -28,11 +28,19 @@ SLOT: Final[Field] = fields.REG3
 NODE: Final[Field] = fields.XREGISTERS[2]
 """The Node that a connection is sent on to in DSR mode, as `direct_slots.node_key`; 0 outside of that."""
 
+DESTINATION: Final[Field] = fields.REG6
+"""NODE_PORT for a new connection to an address at which NodePorts are served; 0 outside of ServiceLB."""
+
+NODE_PORT: Final = 1
+
 CONNTRACK_ZONE: Final = 65520
 """The one zone, of both families: a connection is looked up once."""
 
+SNAT_ZONE: Final = 65521
+"""Of connections whose source the switch translates, for both families: the other zone sees the client's address."""
+
 SERVICE_MARK: Final = 0x10
-"""ct_mark of connections that a Service's translation committed."""
+"""ct_mark of connections that a Service's translation committed, in both zones."""
 
 SOURCE_MARK_MASK: Final = 0xF
 """The bits of ct_mark that say where a connection was begun, as Source does."""

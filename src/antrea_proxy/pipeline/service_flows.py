@@ -107,10 +107,10 @@ def _groups(chosen: Balancers, parts: Mapping[NamespacedName, _Parts]) -> None:
 
 
 class _Target(NamedTuple):
-    """An address of a row."""
+    """An address of a row; None for a NodePort's."""
 
     row: int
-    address: IPAddress
+    address: IPAddress | None
     port: int
 
 
@@ -125,16 +125,14 @@ def _frontends(
         owner, part = owners[port.name.service], parts[port.name.service]
         direct = row_of.get((id(port), Scope.LOCAL)) in chosen.table.direct
         for frontend in port.frontends:
-            if frontend.address is None:
-                continue
             for scope, source in _ways(frontend, direct=direct and frontend.direct):
                 target = _Target(row_of[id(port), scope], frontend.address, frontend.port)
-                shape = chosen.rows[target.row].shape(source)
-                if frontend.source_ranges is None:
+                shape = chosen.rows[target.row].shape(source, node_port=frontend.address is None)
+                if frontend.source_ranges is None or frontend.address is None:
                     shapes.setdefault(shape, []).append(target)
                 else:
-                    part.flows += _ranged(chosen, shape, target, frontend.source_ranges, owner)
-            if frontend.source_ranges is not None:
+                    part.flows += _ranged(chosen, shape, target, frontend.address, frontend.source_ranges, owner=owner)
+            if frontend.source_ranges is not None and frontend.address is not None:
                 part.flows.append(_shut(port, frontend.address, frontend.port, owner))
     for shape, targets in shapes.items():
         columns = _target_columns(chosen, shape, targets)
@@ -192,10 +190,9 @@ def _direct_return(
 
 
 def _target_columns(chosen: Balancers, shape: Shape, targets: Sequence[_Target]) -> dict[str, Column]:
-    columns: dict[str, Column] = {
-        "address": _address_column([target.address for target in targets]),
-        "port": np.array([target.port for target in targets], np.uint16),
-    }
+    columns: dict[str, Column] = {"port": np.array([target.port for target in targets], np.uint16)}
+    if not shape.node_port:
+        columns["address"] = _address_column([target.address for target in targets if target.address is not None])
     rows = [target.row for target in targets]
     if shape.selection.numbered:
         columns["balancer"] = np.array([chosen.rows[row].number for row in rows], np.uint32)
@@ -205,9 +202,15 @@ def _target_columns(chosen: Balancers, shape: Shape, targets: Sequence[_Target])
 
 
 def _ranged(
-    chosen: Balancers, shape: Shape, target: _Target, ranges: Sequence[IPNetwork], owner: Owner
+    chosen: Balancers,
+    shape: Shape,
+    target: _Target,
+    address: IPAddress,
+    ranges: Sequence[IPNetwork],
+    *,
+    owner: Owner,
 ) -> Iterator[FlowEntry]:
-    values = {"address": int(target.address), "port": target.port, "balancer": chosen.rows[target.row].number}
+    values = {"address": int(address), "port": target.port, "balancer": chosen.rows[target.row].number}
     if shape.selection is Selection.SINGLE:
         endpoint = chosen.endpoints(target.row)[0]
         packed = endpoint["address"].tobytes()

@@ -32,6 +32,8 @@ from antrea_proxy.pipeline.layout import REFUSE_PORT
 from antrea_proxy.pipeline.registers import (
     BALANCER,
     CONNTRACK_ZONE,
+    DESTINATION,
+    NODE_PORT,
     SERVICE_MARK,
     SLOT,
     SOURCE,
@@ -105,6 +107,7 @@ class Shape:
     """What the flows of one template have in common: they lead to load balancers that choose alike.
 
     `bits` are those of a slot, 0 for other selections. With a `source`, they are for what comes from there alone.
+    `node_port` flows are for every address at which NodePorts are served.
     """
 
     family: int
@@ -112,6 +115,7 @@ class Shape:
     selection: Selection
     bits: int = 0
     source: Source | None = None
+    node_port: bool = False
 
 
 @cache
@@ -147,7 +151,7 @@ def flow_template(shape: Shape) -> Template:
     A source range is no template's business: the bits beyond it may not be set.
     """
     size = ADDRESS_BYTES[shape.family]
-    holes: dict[str, int | Hole] = {"address": size, "port": 2}
+    holes: dict[str, int | Hole] = {"port": 2} if shape.node_port else {"address": size, "port": 2}
     if shape.selection is Selection.SINGLE:
         holes |= {"address0": size, "port0": 2}
     elif shape.selection.numbered:
@@ -158,20 +162,26 @@ def flow_template(shape: Shape) -> Template:
 def service_flow(shape: Shape, values: Mapping[str, int], source: IPNetwork | None = None) -> FlowMod:
     """The flow of a Service port's address; new connections alone come to it (ConntrackState sees to that).
 
-    Values: address, port; of a SINGLE also address0 and port0, of a numbered selection also balancer. `source` are the
-    only clients that it is for.
+    Values: address (but for a NodePort), port; of a SINGLE also address0 and port0, of a numbered selection also
+    balancer. `source` are the only clients that it is for.
     """
-    conditions = list(to_port(shape.family, shape.protocol, values["address"], values["port"]))
+    port = values["port"]
+    conditions = list(
+        _to_node_port(shape.family, shape.protocol, port)
+        if shape.node_port
+        else to_port(shape.family, shape.protocol, values["address"], port)
+    )
     if source is not None:
         field = _SOURCES[shape.family][1]
         conditions.append((field, int(source.network_address), int(source.netmask)))
     if shape.source is not None:
         conditions.append((SOURCE, shape.source, SOURCE_MASK))
+    actions = _flow_actions(shape, values)
     return FlowMod(
         table=Table.SERVICE_LB.id,
         priority=PORT_PRIORITY if shape.source is None else OUTSIDE_PRIORITY,
         match=Match(*conditions),
-        actions=_flow_actions(shape, values),
+        actions=(SetField(DESTINATION, 0), *actions) if shape.node_port and actions else actions,
     )
 
 
@@ -370,3 +380,13 @@ def to_port(family: int, protocol: int, address: int, port: int) -> tuple[Condit
 def l4_source(protocol: int) -> fields.Field:
     """The field of the source port."""
     return _L4_SOURCE[protocol]
+
+
+def _to_node_port(family: int, protocol: int, port: int) -> tuple[Condition, ...]:
+    eth_type = _SOURCES[family][0]
+    return (
+        (fields.ETH_TYPE, eth_type),
+        (DESTINATION, NODE_PORT),
+        (fields.IP_PROTO, protocol),
+        (_L4_DESTINATION[protocol], port),
+    )

@@ -18,7 +18,6 @@ def not_built(settings: Settings) -> tuple[Problem, ...]:
         ),
         "tunnelType": (settings.tunnel_type is TunnelType.GRE, "gre", "write geneve or vxlan"),
         "featureGates.LoadBalancerModeDSR": (gates.enabled("LoadBalancerModeDSR"), "true", "remove it"),
-        "antreaProxy.proxyAll": (proxy.proxy_all, "true", "remove it"),
         "antreaProxy.defaultLoadBalancerMode": (
             proxy.default_load_balancer_mode is LoadBalancerMode.DSR,
             "dsr",

@@ -13,11 +13,15 @@ import structlog.testing
 
 from antrea_proxy.agent.errors import ForeignBridge
 from antrea_proxy.agent.node_keeper import NodeKeeper
+from antrea_proxy.agent.status import HostReport
 from antrea_proxy.host.host import Host
+from antrea_proxy.host.nftables import Table
+from antrea_proxy.host.services import HostServices, NodePort
 from antrea_proxy.host.values import Link
 from antrea_proxy.network.interfaces import OfPort
-from antrea_proxy.network.values import Uplink
+from antrea_proxy.network.values import ServiceEntry, Uplink
 from antrea_proxy.ovsdb import OURS
+from antrea_proxy.proxy.frontends import Protocol
 from antrea_proxy.settings import Settings
 from host_fakes import FakeKernel, FakeNft
 from ovsdb_fakes import FakeDatabase
@@ -67,6 +71,17 @@ class FakeLinks:
         return self.found
 
 
+WITH_SERVICES = replace(
+    network(),
+    service_entry=ServiceEntry(local_addresses=(), node_port_addresses=(), localhost=True),
+)
+
+
+def asking(*ports: int) -> HostServices:
+    """What Services with these NodePorts ask for."""
+    return HostServices(node_ports=frozenset(NodePort(4, Protocol.TCP, port) for port in ports))
+
+
 class Kept:
     """A keeper and all that it keeps."""
 
@@ -76,12 +91,14 @@ class Kept:
         self.database = WatchedDatabase(kernel=self.kernel)
         self.links = FakeLinks()
         self.changes = 0
+        self.reports: list[HostReport] = []
         self.keeper = NodeKeeper(
             settings=Settings(),
             database=self.database,
             host=Host(self.kernel, self.nft),
             netlink=self.links,
             changed=self._count,
+            report=self.reports.append,
             repair_interval_s=repair_interval_s,
         )
 
@@ -101,6 +118,12 @@ class Kept:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+    def node_ports(self) -> set[str]:
+        """The IPv4 NodePorts that the Node's rules have; none where there is no table."""
+        table = self.nft.tables.get("inet antrea-proxy")
+        sets = table.sets if isinstance(table, Table) else ()
+        return {text for item in sets if item.name == "node_ports_v4" for text in item.elements}
 
     def addresses(self) -> set[str]:
         """The gateway's addresses."""
@@ -254,5 +277,73 @@ def test_cleanup_leaves_a_bridge_without_our_mark_alone_and_says_so() -> None:
         with pytest.raises(ForeignBridge, match="ovs-vsctl del-br br-int"):
             await kept.keeper.cleanup()
         assert "br-int" in kept.database.held
+
+    asyncio.run(run())
+
+
+def test_before_services_are_known_the_rules_of_a_former_agent_stay() -> None:
+    """They lead traffic to a switch that still has its flows."""
+
+    async def run() -> None:
+        kept = Kept()
+        former = object()
+        kept.nft.tables["inet antrea-proxy"] = former
+        await kept.keeper.prepare()
+        task = asyncio.create_task(kept.keeper.run())
+        kept.keeper.want(WITH_SERVICES)
+        await until(lambda: "Services" in kept.keeper.problem)
+        assert kept.nft.tables["inet antrea-proxy"] is former
+        kept.keeper.want_services(asking(30080))
+        await until(lambda: kept.node_ports() == {"tcp . 30080"})
+        assert not kept.keeper.problem
+        task.cancel()
+
+    asyncio.run(run())
+
+
+def test_a_change_of_services_is_made_without_reading_the_node_back_and_told_when_it_is_done() -> None:
+    async def run() -> None:
+        kept = Kept()
+        kept.keeper.want_services(asking(30080))
+        async with kept.running():
+            kept.keeper.want(WITH_SERVICES)
+            await until(lambda: kept.node_ports() == {"tcp . 30080"} and not kept.reports[-1].pending)
+            kept.kernel.read_backs = 0
+            kept.keeper.want_services(asking(30081))
+            assert kept.reports[-1].pending
+            await until(lambda: not kept.reports[-1].pending)
+            assert kept.node_ports() == {"tcp . 30081"}
+            assert kept.kernel.read_backs == 0
+
+    asyncio.run(run())
+
+
+def test_rules_that_somebody_took_away_are_whole_again_after_the_next_change_of_services() -> None:
+    async def run() -> None:
+        kept = Kept()
+        kept.keeper.want_services(asking(30080))
+        async with kept.running():
+            kept.keeper.want(WITH_SERVICES)
+            await until(lambda: kept.node_ports() == {"tcp . 30080"})
+            kept.nft.tables.clear()
+            kept.keeper.want_services(asking(30080, 30081))
+            await until(lambda: kept.node_ports() == {"tcp . 30080", "tcp . 30081"})
+
+    asyncio.run(run())
+
+
+def test_nft_that_refuses_is_told_and_tried_again() -> None:
+    async def run() -> None:
+        kept = Kept()
+        kept.keeper.want_services(asking(30080))
+        async with kept.running():
+            kept.keeper.want(WITH_SERVICES)
+            await until(lambda: kept.node_ports() == {"tcp . 30080"})
+            kept.nft.words = "nft: no space left on device"
+            kept.keeper.want_services(asking(30081))
+            await until(lambda: "no space left" in kept.reports[-1].problem)
+            kept.nft.words = ""
+            await until(lambda: not kept.reports[-1].problem)
+            assert kept.node_ports() == {"tcp . 30081"}
 
     asyncio.run(run())

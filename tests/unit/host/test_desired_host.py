@@ -7,6 +7,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 
 from antrea_proxy.host.desired import HostState, desired_host
 from antrea_proxy.host.nftables import Table
+from antrea_proxy.host.services import HostServices
 from antrea_proxy.host.values import Neighbour, Route
 from antrea_proxy.network.interfaces import OfPort, PodInterface
 from antrea_proxy.network.values import Gateway, Network, Peer, Tunnel, Via
@@ -60,7 +61,7 @@ IPV4_ONLY = replace(
 
 def host(network: Network = NETWORK) -> HostState:
     """Return what a Node with the userspace datapath must hold."""
-    return desired_host(network, userspace_datapath=True)
+    return desired_host(network, HostServices(), userspace_datapath=True)
 
 
 def sysctls(network: Network) -> dict[str, str]:
@@ -123,7 +124,11 @@ def test_the_gateways_addresses_are_the_nodes_first_of_each_family() -> None:
 
 def test_packets_are_forwarded_and_the_gateway_takes_any_source_whatever_the_node_says() -> None:
     """2 wins over a strict 1 of `all`, which 0 would not; IPv6 is left alone where there is none."""
-    assert sysctls(IPV4_ONLY) == {"net/ipv4/ip_forward": "1", "net/ipv4/conf/antrea-gw0/rp_filter": "2"}
+    assert sysctls(IPV4_ONLY) == {
+        "net/ipv4/ip_forward": "1",
+        "net/ipv4/conf/antrea-gw0/rp_filter": "2",
+        "net/ipv4/conf/antrea-gw0/route_localnet": "0",
+    }
     assert sysctls(NETWORK)["net/ipv6/conf/all/forwarding"] == "1"
     assert sysctls(NETWORK)["net/ipv6/conf/antrea-refuse0/disable_ipv6"] == "0"
 
@@ -155,4 +160,4 @@ def test_nothing_is_masqueraded_where_the_network_does_not_ask_for_it() -> None:
 def test_only_what_the_userspace_datapath_reads_is_hidden_from_the_kernel() -> None:
     """The kernel's own datapath takes frames before the stack sees them."""
     assert host().shielded_ports == {"a-1234"}
-    assert desired_host(NETWORK, userspace_datapath=False).shielded_ports == frozenset()
+    assert desired_host(NETWORK, HostServices(), userspace_datapath=False).shielded_ports == frozenset()

@@ -151,7 +151,7 @@ def test_a_part_that_fails_does_not_keep_the_others_from_being_done() -> None:
     kernel = FakeKernel.holding(replace(DESIRED.kernel, routes=frozenset()))
     with pytest.raises(HostError, match="Operation not permitted"):
         asyncio.run(Host(kernel, FakeNft(words="Operation not permitted")).apply(DESIRED))
-    assert set(kernel.routes) == {_cidr(2)}
+    assert kernel.destinations == {_cidr(2)}
 
 
 def test_two_parts_that_fail_are_both_named() -> None:

@@ -282,7 +282,7 @@ def test_a_skipped_service_is_told_by_ipv6_too() -> None:
         ("tunnelType: gre", {"tunnelType"}),
         ("antreaProxy: {enable: false}", set()),
         ("featureGates: {AntreaProxy: false}", set()),
-        ("antreaProxy: {proxyAll: true, serviceProxyName: a}", {"antreaProxy.proxyAll"}),
+        ("antreaProxy: {proxyAll: true, serviceProxyName: a}", set()),
         (
             "featureGates: {LoadBalancerModeDSR: true}\nantreaProxy: {defaultLoadBalancerMode: dsr}",
             {"featureGates.LoadBalancerModeDSR", "antreaProxy.defaultLoadBalancerMode"},

@@ -1,0 +1,128 @@
+"""What Services ask of the Node's own network stack: counted by who asks, and what it must hold then."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+
+import msgspec
+import pytest
+
+from antrea_proxy.host.changes import diff
+from antrea_proxy.host.desired import HostState, desired_host
+from antrea_proxy.host.services import Demands, HostServices, NodePort
+from antrea_proxy.host.values import RETURN_TABLE, Rule
+from antrea_proxy.kubernetes.cluster import ClusterState
+from antrea_proxy.kubernetes.names import NamespacedName
+from antrea_proxy.kubernetes.objects import Service
+from antrea_proxy.network.values import Network, ServiceEntry
+from antrea_proxy.proxy.frontends import Protocol, Rules
+from antrea_proxy.proxy.service_ports import ServicePorts, service_ports
+from worlds import network
+
+ENTRY = ServiceEntry(
+    local_addresses=(ip_address("172.18.0.1"), ip_address("fd00:18::1")),
+    node_port_addresses=(ip_address("172.18.0.1"), ip_address("fd00:18::1")),
+    localhost=True,
+)
+NETWORK = replace(network(()), service_entry=ENTRY)
+
+
+def asking(name: str, cluster_ip: str = "10.96.0.10", **spec: object) -> dict[NamespacedName, ServicePorts]:
+    """Give what a Service of port 80 asks for, by its name."""
+    given: dict[str, object] = {
+        "clusterIP": cluster_ip,
+        "clusterIPs": [cluster_ip],
+        "ports": [{"port": 80, "nodePort": 30080}],
+        **spec,
+    }
+    service = msgspec.convert({"metadata": {"name": name, "namespace": "default"}, "spec": given}, Service)
+    cluster = ClusterState()
+    cluster.put_service(service)
+    return {service.metadata.namespaced_name: service_ports(service, cluster, Rules(proxy_all=True))}
+
+
+def gone(name: str) -> dict[NamespacedName, ServicePorts]:
+    """Give what a Service asks for that is no more."""
+    return {NamespacedName("default", name): ServicePorts()}
+
+
+def host(services: HostServices, net: Network = NETWORK) -> HostState:
+    """Give what the Node's stack must hold."""
+    return desired_host(net, services, userspace_datapath=False)
+
+
+def elements(state: HostState, name: str) -> frozenset[str]:
+    """Give the elements of a set."""
+    return next(item.elements for item in state.table.sets if item.name == name)
+
+
+def test_a_service_asks_for_its_node_port_and_its_external_addresses_once() -> None:
+    demands = Demands()
+    assert demands.take(asking("web", externalIPs=["172.31.0.1", "172.31.0.1"]))
+    assert demands.wanted == HostServices(
+        node_ports=frozenset({NodePort(4, Protocol.TCP, 30080)}),
+        addresses=frozenset({ip_address("172.31.0.1")}),
+        ranges=frozenset({ip_network("10.96.0.10/32")}),
+    )
+    assert not demands.take(asking("web", externalIPs=["172.31.0.1"]))
+
+
+def test_an_address_that_two_services_share_stays_until_both_are_gone() -> None:
+    demands = Demands()
+    demands.take(asking("one", externalIPs=["172.31.0.1"]))
+    demands.take(asking("two", "10.96.0.11", externalIPs=["172.31.0.1"]))
+    demands.take(gone("one"))
+    assert demands.wanted.addresses == {ip_address("172.31.0.1")}
+    demands.take(gone("two"))
+    assert demands.wanted == HostServices()
+
+
+def test_cluster_ips_share_a_route_that_reaches_no_further_than_it_must() -> None:
+    demands = Demands()
+    demands.take(asking("one", "10.96.0.10") | asking("two", "10.96.0.13") | asking("far", "10.97.0.1"))
+    assert demands.wanted.ranges == {ip_network("10.96.0.8/29"), ip_network("10.97.0.1/32")}
+    demands.take(asking("six", "fd00:96::1") | gone("one") | gone("far"))
+    assert demands.wanted.ranges == {ip_network("10.96.0.13/32"), ip_network("fd00:96::1/128")}
+
+
+def test_a_change_of_one_service_changes_its_route_and_its_elements_alone() -> None:
+    demands = Demands()
+    demands.take(asking("one", externalIPs=["172.31.0.1"]))
+    before = host(demands.wanted)
+    demands.take(asking("two", "10.96.0.10", externalIPs=["172.31.0.2"], ports=[{"port": 80, "nodePort": 30081}]))
+    after = host(demands.wanted)
+    changes = diff(before.kernel, after.kernel)
+    assert [str(route.destination) for route in changes.routes_added] == ["172.31.0.2/32"]
+    assert changes == replace(type(changes)(), routes_added=changes.routes_added)
+    assert elements(after, "node_ports_v4") - elements(before, "node_ports_v4") == {"tcp . 30081"}
+
+
+def test_services_are_reached_through_the_virtual_next_hop_in_the_families_that_the_gateway_has() -> None:
+    services = HostServices(addresses=frozenset({ip_address("172.31.0.1"), ip_address("fd00:31::1")}))
+    four = replace(NETWORK, gateway=replace(NETWORK.gateway, addresses=NETWORK.gateway.addresses[:1]))
+    state = host(services, four)
+    ours = {str(route.destination): str(route.via) for route in state.kernel.routes if route.table != RETURN_TABLE}
+    hop = "169.254.0.253"
+    assert {to for to, via in ours.items() if via == hop} == {"172.31.0.1/32", f"{hop}/32", "169.254.0.252/32"}
+    assert not any(":" in to for to, via in ours.items() if "aabb" in via)
+    assert state.kernel.rules == {Rule(version=4)}
+
+
+def test_node_ports_are_at_the_addresses_given_and_at_localhost_of_ipv4() -> None:
+    state = host(HostServices())
+    assert elements(state, "node_port_addresses_v4") == {"172.18.0.1", "127.0.0.1"}
+    assert elements(state, "node_port_addresses_v6") == {"fd00:18::1"}
+    elsewhere = replace(ENTRY, localhost=False)
+    assert elements(host(HostServices(), replace(NETWORK, service_entry=elsewhere)), "node_port_addresses_v4") == {
+        "172.18.0.1"
+    }
+
+
+@pytest.mark.parametrize("word", ["node_ports", "169.254.0.253", "mark"])
+def test_without_proxy_all_the_host_holds_nothing_of_services(word: str) -> None:
+    services = HostServices(addresses=frozenset({ip_address("172.31.0.1")}))
+    state = host(services, replace(NETWORK, service_entry=None))
+    assert word not in str(state.table)
+    assert not state.kernel.rules
+    assert {str(route.via) for route in state.kernel.routes} == {"10.10.2.1", "fd00:10:2::1"}
