@@ -35,7 +35,8 @@ def test_an_invalid_annotation_is_told_by_kubectl_by_get_by_the_log_and_by_a_met
     wait_until(lambda: _events(cluster, namespace, "chooses") == wrong, "one Event from each Node")
 
     described = cluster.kubectl("describe", "service", "-n", namespace, "chooses")
-    assert SENTENCE in described.partition("Events:")[2]
+    for node in cluster.node_names:
+        assert f"on {node}: {SENTENCE}" in described.partition("Events:")[2]
     assert "antrea-proxy" in described.partition("Events:")[2]
     shown = one.command(
         PROGRAM, "get", "service", "chooses", "-n", namespace, "--node", "node-1", "--lab", cluster.name

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, NoReturn
 
 import structlog
@@ -76,8 +77,10 @@ class EventRecorder:
                     async with asyncio.timeout(self._announcements.seconds_to_next(self._clock())):
                         await self._woken.wait()
                 continue
+            # `kubectl describe` does not show the Node that an Event's source names.
+            text = replace(announcement.text, message=f"on {self._node}: {announcement.text.message}")
             try:
-                await create_event(client, SERVICES, announcement.about, announcement.text, node=self._node)
+                await create_event(client, SERVICES, announcement.about, text, node=self._node)
             except SourceError as error:
                 code = error.code if isinstance(error, RefusedError) else type(error)
                 if code != complaint:

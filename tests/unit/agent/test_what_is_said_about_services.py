@@ -178,6 +178,7 @@ def test_an_event_and_a_line_of_the_log_tell_of_a_problem_and_of_its_end(tmp_pat
             assert (warning["type"], warning["reason"]) == ("Warning", "InvalidPort")
             assert warning["involvedObject"]["uid"] == "1"
             assert warning["source"]["host"] == "node-1"
+            assert warning["message"] == "on node-1: spec.ports[0].port: 0: must be 1 to 65535"
             assert normal["type"] == "Normal"
 
     with capture_logs() as logs:
