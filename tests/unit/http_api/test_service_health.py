@@ -121,7 +121,10 @@ def until_open(port: int, *, host: str = "127.0.0.1") -> None:
 
 
 def until_closed(port: int) -> None:
-    """Wait until nobody listens; by binding, since asyncio leaves a connection open that it accepts as it closes."""
+    """Wait until nobody listens.
+
+    By binding: a connection that asyncio accepts while its server closes stays open, and would be an unclosed one.
+    """
     deadline = time.monotonic() + 5
     while True:
         try:
@@ -213,6 +216,7 @@ def test_the_port_of_a_service_that_goes_is_closed(health: Health) -> None:
     health.want(check(1, port=first), check(1, port=second, service=OTHER))
     until_open(first)
     until_open(second)
+    assert ask(first)[1]["service"]["name"] == "web"
     health.want(check(1, port=second, service=OTHER))
     until_closed(first)
     with pytest.raises(ConnectionRefusedError):
