@@ -49,10 +49,18 @@ def agent_api(socket: Path | None, node: str | None, lab: str | None) -> AgentAp
         raise typer.BadParameter("--lab needs --node: each Node has an agent of its own")
     if node is None:
         return AgentApi(socket_path=socket_path(socket))
+    return AgentApi(socket_path=_lab_socket(node_of_lab(node, lab), node))
+
+
+def node_of_lab(node: str, lab: str | None) -> Places:
+    """Return the places of the lab that has the Node.
+
+    Raises AgentUnreachableError where it has none of that name.
+    """
     places = _places(lab)
     if node not in lab_nodes(places):
         raise AgentUnreachableError(f"the lab {places.name!r} has no Node {node!r}: {_what_it_has(places)}")
-    return AgentApi(socket_path=_lab_socket(places, node))
+    return places
 
 
 def possible_apis(socket: Path | None, node: str | None, lab: str | None) -> tuple[AgentApi, ...]:

@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "get": "Show what a Node's agent holds: Services, endpoints, flows, groups, Nodes, Pods.",
     "trace": "Tell the way of a Pod's packet, stage by stage.",
     "config": "Check an antrea-agent.conf.",
+    "doctor": "Find what breaks Service traffic on a Node, and how to mend it.",
     "cleanup": "Take off this Node what kube-proxy left there.",
     "pod-server": "Answer over HTTP, UDP and SCTP: the lab's default container.",
 }

@@ -23,6 +23,7 @@ from pyroute2 import IPRoute, NetlinkError, netns
 
 from antrea_proxy.host.changes import KernelChanges
 from antrea_proxy.host.errors import HostError, InterfaceMissing, KernelRefused, NamespaceMissing, raise_all
+from antrea_proxy.host.facts import FoundRoute
 from antrea_proxy.host.offload import disable_tx_checksum_offload
 from antrea_proxy.host.sysctls import read_sysctls, write_sysctl
 from antrea_proxy.host.values import (
@@ -90,6 +91,14 @@ class Netlink:
     async def link_names(self) -> frozenset[str]:
         """Return the names of all links of the Node."""
         return await self._in_thread(_link_names)
+
+    async def mtus(self) -> dict[str, int]:
+        """Return the MTU in bytes of every link of the Node."""
+        return await self._in_thread(_mtus)
+
+    async def next_hop_routes(self) -> tuple[FoundRoute, ...]:
+        """Return the routes of everybody in the main table that have a next hop, without default routes."""
+        return await self._in_thread(_next_hop_routes)
 
     async def link_exists(self, name: str) -> bool:
         """Whether the Node has a link of this name."""
@@ -415,6 +424,27 @@ def _uplinks(ours: frozenset[str]) -> tuple[Uplink, ...]:
 def _link_names() -> frozenset[str]:
     with _refusals("reading the Node's interfaces"), IPRoute() as ipr:
         return frozenset(str(message.get("ifname")) for message in ipr.get_links())
+
+
+def _mtus() -> dict[str, int]:
+    with _refusals("reading the Node's interfaces"), IPRoute() as ipr:
+        return {str(message.get("ifname")): int(message.get("mtu")) for message in ipr.get_links()}
+
+
+def _next_hop_routes() -> tuple[FoundRoute, ...]:
+    with _refusals("reading the Node's routes"), IPRoute() as ipr:
+        names = {message["index"]: str(message.get("ifname")) for message in ipr.get_links()}
+        return tuple(
+            FoundRoute(
+                destination=ip_network(f"{message.get('dst')}/{message['dst_len']}"),
+                via=ip_address(message.get("gateway")),
+                interface=names.get(message.get("oif"), ""),
+                ours=message["proto"] == PROTOCOL,
+            )
+            for family in _FAMILY.values()
+            for message in ipr.get_routes(family=family, table=MAIN_TABLE)
+            if message.get("gateway") and message["dst_len"]
+        )
 
 
 def _link_exists(name: str) -> bool:

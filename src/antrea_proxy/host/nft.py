@@ -118,6 +118,13 @@ class Nft:
         """
         return await self._run("-j", "-t", "list", "ruleset")
 
+    async def ruleset_text(self) -> str:
+        """Return all tables of everybody in nft's own language, without the elements of sets.
+
+        Raises NftError.
+        """
+        return await self._run("-t", "list", "ruleset")
+
     async def transact(self, text: str) -> None:
         """Carry out a transaction that concerns no table of ours.
 
