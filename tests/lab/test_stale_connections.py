@@ -15,12 +15,14 @@ import signal
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from ipaddress import ip_address, ip_network
 
 import pytest
 
 from lab_cluster import PATIENCE, Cluster, JsonObject, Place, service_object, wait_until
 from lab_stage import BOTH_PROTOCOLS, DUAL, Stage, appctl, await_service
 from lab_stage import slice_object as slice_of
+from lab_traffic import converse
 
 NODE = "node-1"
 AT_ONCE = 2.0
@@ -308,22 +310,52 @@ def _count(cluster: Cluster, addresses: Sequence[str]) -> int:
     return sum(found.count(f",dst={address},sport=") for address in addresses)
 
 
-def test_nothing_is_tracked_any_more_of_a_pod_that_was_deleted(cluster: Cluster, stage: Stage, namespace: str) -> None:
-    """Its addresses may be given to another Pod at any time."""
-    cluster.run_pod(namespace, "short", node=NODE)
-    addresses = pod_addresses(cluster, namespace, "short")
-    server = stage.addresses_of("server-2")
-    place = cluster.pod(namespace, "short")
-    for address in server:
-        place.get(address, 8080)
-        assert place.ask_udp(address, 8080) == "server-2"
-    for address in addresses:
-        assert stage.clients[NODE].ask_udp(address, 8080) == "short"
-    for address in addresses:
-        assert address in dump(cluster, NODE)
-    cluster.kubectl("delete", "pod", "-n", namespace, "short", "--grace-period=1")
+def test_the_next_pod_that_has_a_deleted_pods_address_is_not_led_where_that_one_was_connected(
+    cluster: Cluster, namespace: str
+) -> None:
+    """The first one's TCP connection had no end: the Pod was gone before, and then the server was, too."""
+    services = dns(cluster, namespace, {"old": "node-2"})
+    cluster.run_pod(namespace, "first", node=NODE)
+    addresses = pod_addresses(cluster, namespace, "first")
+    with contextlib.ExitStack() as stack:
+        for address in services:
+            sock = stack.enter_context(_connected(cluster.pod(namespace, "first"), address))
+            assert converse(sock, "/hostname") == "old"
+        cluster.kubectl("delete", "pod", "-n", namespace, "first", "--grace-period=1")
     for address in addresses:
         assert f"={address}," not in dump(cluster, NODE)
+    cluster.run_pod(namespace, "new", node="node-3", labels={"app": "dns"})
+    cluster.kubectl("delete", "pod", "-n", namespace, "old", "--grace-period=1")
+    await_service(cluster, namespace, "dns", endpoints=1)
+    _give_again(cluster, addresses)
+    cluster.run_pod(namespace, "second", node=NODE)
+    assert pod_addresses(cluster, namespace, "second") == addresses
+    for address in services:
+        with _connected(cluster.pod(namespace, "second"), address) as sock:
+            assert converse(sock, "/hostname") == "new"
+
+
+def _connected(place: Place, address: str, *, source: int = 19_999) -> socket.socket:
+    """Connect from this very port."""
+    sock = place.open_socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    sock.settimeout(3 * PATIENCE)
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    sock.bind(("", source))
+    sock.connect((address, 80))
+    return sock
+
+
+def _give_again(cluster: Cluster, addresses: Sequence[str]) -> None:
+    """Let the Node's next Pod have these addresses, which would else be given when all others were."""
+    state = cluster.places.node(NODE).cni_socket.parent / "pods" / "addresses.json"
+    known = json.loads(state.read_text())
+    for cidr in known["previous"]:
+        for address in map(ip_address, addresses):
+            if address in ip_network(cidr):
+                known["previous"][cidr] = str(address - 1)
+    state.write_text(json.dumps(known))
+    cluster.lab("restart", "agent", NODE, "--kill")
 
 
 def pod_addresses(cluster: Cluster, namespace: str, pod: str) -> list[str]:
