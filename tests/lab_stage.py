@@ -61,6 +61,17 @@ class Stage:
         await_service(self.cluster, self.namespace, name, endpoints=endpoints)
         return self.cluster_ips(name)
 
+    def patch(self, name: str, *, status: JsonObject | None = None, **spec: object) -> None:
+        """Change a Service: fields of its spec (None takes one away), or its status as a load balancer would."""
+        subresource = () if status is None else ("--subresource=status",)
+        patch = json.dumps({"spec": spec} if status is None else {"status": status})
+        words = ("service", "-n", self.namespace, name, "--type=merge", "-p", patch)
+        self.cluster.kubectl("patch", *words, *subresource)
+
+    def remove(self, *names: str) -> None:
+        """Delete Services."""
+        self.cluster.kubectl("delete", "service", "-n", self.namespace, *names)
+
     def cluster_ips(self, name: str) -> list[str]:
         """Give a Service's ClusterIPs, IPv4 first."""
         found: list[str] = self.cluster.get("service", "-n", self.namespace, name)["spec"]["clusterIPs"]
@@ -138,17 +149,37 @@ def _reconfigure(cluster: Cluster, nodes: Sequence[str], conf: str) -> None:
 
 
 def slice_object(
-    namespace: str, service: str, name: str, *, addresses: Sequence[str], ports: Sequence[JsonObject]
+    namespace: str, service: str, name: str, *, addresses: Sequence[str | JsonObject], ports: Sequence[JsonObject]
 ) -> JsonObject:
-    """Give an EndpointSlice for a Service without a selector."""
+    """Give an EndpointSlice for a Service without a selector; an endpoint is ready where it is just an address."""
+    endpoints: list[JsonObject] = [
+        {"addresses": [item], "conditions": {"ready": True}} if isinstance(item, str) else item for item in addresses
+    ]
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {"name": name, "namespace": namespace, "labels": {"kubernetes.io/service-name": service}},
-        "addressType": "IPv6" if ":" in addresses[0] else "IPv4",
-        "endpoints": [{"addresses": [address], "conditions": {"ready": True}} for address in addresses],
+        "addressType": "IPv6" if ":" in endpoints[0]["addresses"][0] else "IPv4",
+        "endpoints": endpoints,
         "ports": list(ports),
     }
+
+
+@contextlib.contextmanager
+def held_by_the_node(node: Place, addresses: Sequence[str], port: int) -> Iterator[None]:
+    """Give addresses to the Node itself, on a dummy-like interface, and answer there."""
+    node.command("ip", "link", "add", "held", "type", "bridge")
+    try:
+        node.command("ip", "link", "set", "held", "up")
+        for address in addresses:
+            six = ":" in address
+            node.command(
+                "ip", "addr", "add", f"{address}/{128 if six else 32}", "dev", "held", *(["nodad"] if six else [])
+            )
+        with serving_outside(node, name="the-node", port=port):
+            yield
+    finally:
+        node.command("ip", "link", "del", "held")
 
 
 @contextlib.contextmanager

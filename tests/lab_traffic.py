@@ -74,6 +74,16 @@ def each(place: Place, protocol: str, targets: Sequence[Target], *, count: int, 
     return place.run(lambda: _generate(protocol, targets, count=count, at_once=at_once))
 
 
+def outcome(place: Place, address: str, port: int = 80, *, timeout: float = 0.7) -> str:
+    """Tell who answers one new TCP connection, or whether it is `refused` or `dropped`."""
+    try:
+        return place.get(address, port, timeout=timeout)
+    except ConnectionRefusedError:
+        return "refused"
+    except TimeoutError:
+        return "dropped"
+
+
 class Load:
     """A client in a process of its own, which goes on until its result is asked for."""
 

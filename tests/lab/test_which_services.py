@@ -5,35 +5,25 @@ The addresses are then held by the Node itself, on an interface of its own, so t
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pytest
 
 from lab_cluster import Cluster, JsonObject, Place
-from lab_stage import BOTH_PROTOCOLS, DUAL, Stage, await_service, await_state, reconfigured, serving_outside
+from lab_stage import (
+    BOTH_PROTOCOLS,
+    DUAL,
+    Stage,
+    await_service,
+    await_state,
+    held_by_the_node,
+    reconfigured,
+)
 
 NODE = "node-1"
 LOCAL_DNS = "169.254.20.10"
 """Where NodeLocal DNSCache listens on every Node beside kube-dns' own address."""
-
-
-@contextlib.contextmanager
-def _held_by_the_node(node: Place, addresses: Sequence[str], port: int) -> Iterator[None]:
-    """Give addresses to the Node itself, on a dummy-like interface, and answer there."""
-    node.command("ip", "link", "add", "held", "type", "bridge")
-    try:
-        node.command("ip", "link", "set", "held", "up")
-        for address in addresses:
-            six = ":" in address
-            node.command(
-                "ip", "addr", "add", f"{address}/{128 if six else 32}", "dev", "held", *(["nodad"] if six else [])
-            )
-        with serving_outside(node, name="the-node", port=port):
-            yield
-    finally:
-        node.command("ip", "link", "del", "held")
 
 
 def _who(client: Place, address: str, port: int) -> set[str]:
@@ -48,7 +38,7 @@ def test_a_label_on_a_live_service_gives_its_address_to_the_node_and_its_removal
 ) -> None:
     addresses = stage.service("labelled", endpoints=3)
     client, servers = stage.clients[NODE], set(stage.servers)
-    with _held_by_the_node(cluster.node(NODE), addresses, 80):
+    with held_by_the_node(cluster.node(NODE), addresses, 80):
         for address in addresses:
             assert _who(client, address, 80) <= servers
         for _ in range(2):
@@ -68,7 +58,7 @@ def test_a_live_service_becomes_an_external_name_and_a_cluster_ip_again(cluster:
     client = stage.clients[NODE]
     to_name = {"type": "ExternalName", "externalName": "example.org", "clusterIP": None, "clusterIPs": None}
     to_name |= {"ipFamilies": None, "ipFamilyPolicy": None}
-    with _held_by_the_node(cluster.node(NODE), before, 80):
+    with held_by_the_node(cluster.node(NODE), before, 80):
         _patch_service(cluster, stage.namespace, "named", to_name)
         assert await_state(cluster, NODE, stage.namespace, "named", "leftAlone")["reason"] == "type is ExternalName"
         for address in before:
@@ -92,7 +82,7 @@ def test_with_a_proxy_name_of_its_own_the_agent_serves_the_services_that_bear_it
     cluster.kubectl("label", "service", "-n", stage.namespace, "mine", label)
     client = stage.clients[NODE]
     with (
-        _held_by_the_node(cluster.node(NODE), [*mine, *theirs], 80),
+        held_by_the_node(cluster.node(NODE), [*mine, *theirs], 80),
         reconfigured(cluster, NODE, antreaProxy={"serviceProxyName": "antrea"}),
     ):
         await_state(cluster, NODE, stage.namespace, "mine", "balanced")
@@ -123,7 +113,7 @@ def test_nodelocal_dnscache_answers_pods_although_kube_dns_has_endpoints(
     """As its users set it up: skipServices names kube-dns, and on the Node the cache holds both addresses."""
     client, pods = stage.clients[NODE], set(cluster.pods_of("kube-system", "kube-dns"))
     skipped = "kube-system/kube-dns" if entry == "name" else kube_dns[0]
-    with _held_by_the_node(cluster.node(NODE), [LOCAL_DNS, *kube_dns], 53):
+    with held_by_the_node(cluster.node(NODE), [LOCAL_DNS, *kube_dns], 53):
         with reconfigured(cluster, NODE, antreaProxy={"skipServices": [skipped]}):
             reason = await_state(cluster, NODE, "kube-system", "kube-dns", "leftAlone")["reason"]
             assert reason.startswith("skipServices names ")

@@ -249,3 +249,33 @@ def test_an_address_of_a_load_balancer_is_checked_when_it_is_reported() -> None:
     with pytest.raises(ApiError, match=r"status.loadBalancer.ingress\[0\].ip: Invalid value"):
         report("192.0.2")
     assert report("192.0.2.1")["status"]["loadBalancer"]["ingress"] == [{"ip": "192.0.2.1", "ipMode": "VIP"}]
+
+
+@pytest.mark.parametrize(
+    ("ingress", "refusal"),
+    [
+        (
+            {"ip": "192.0.2.1", "ipMode": "Direct"},
+            r'ingress\[0\].ipMode: Unsupported value: "Direct": supported values: "Proxy", "VIP"',
+        ),
+        (
+            {"hostname": "lb.example", "ipMode": "VIP"},
+            r"ingress\[0\].ipMode: Forbidden: may not be specified",
+        ),
+    ],
+)
+def test_the_mode_of_an_address_is_vip_or_proxy(ingress: dict[str, str], refusal: str) -> None:
+    """KEP 1860."""
+    store = _store_with(type="LoadBalancer")
+    status = {"loadBalancer": {"ingress": [ingress]}}
+    with pytest.raises(ApiError, match=refusal):
+        store.modify(kinds.SERVICES, "default", "web", lambda obj: obj.update(status=status), subresource="status")
+
+
+def test_a_service_that_is_no_load_balancer_any_more_loses_its_addresses() -> None:
+    """At once, though the load balancer itself may take its time."""
+    store = _store_with(type="LoadBalancer")
+    status = {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}
+    store.modify(kinds.SERVICES, "default", "web", lambda obj: obj.update(status=status), subresource="status")
+    changed = store.patch(kinds.SERVICES, "default", "web", {"spec": {"type": "NodePort"}})
+    assert changed["status"] == {"loadBalancer": {}}

@@ -90,6 +90,8 @@ def prepare_changed_service(new: JsonObject, old: JsonObject) -> None:
     _follow_cluster_ip(spec, before)
     _keep_allocated(spec, before)
     _drop_what_the_type_lost(spec, before)
+    if spec.get("type") != "LoadBalancer":
+        new["status"] = {**new["status"], "loadBalancer": {}}
 
 
 def _follow_cluster_ip(spec: JsonObject, before: JsonObject) -> None:
