@@ -64,11 +64,11 @@ class PodWires:
         return dataclasses.replace(attachment, pod=dataclasses.replace(pod, ofport=ofport))
 
     async def remove(self, host_interface: str) -> None:
-        """Remove a wire, or what there is of it."""
+        """Remove a wire, or what there is of it; the port goes last, since the rest is found by it after a crash."""
         with _doing(f"removal of port and interface {host_interface}"):
-            await self._switch.delete_port(self._bridge, host_interface)
-            await self._shield.unshield_port(host_interface)
             await self._links.delete_link(host_interface)
+            await self._shield.unshield_port(host_interface)
+            await self._switch.delete_port(self._bridge, host_interface)
 
     async def ports(self) -> tuple[BridgePort, ...]:
         """Return the bridge's ports."""
