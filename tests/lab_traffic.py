@@ -36,7 +36,6 @@ Exchange = Generator[int, None, str]
 
 _REQUEST: Final = b"GET /hostname HTTP/1.0\r\n\r\n"
 _QUESTION: Final = b"hostname\n"
-_REPEAT_AFTER: Final = 1.0
 _FORK: Final = multiprocessing.get_context("fork")
 _SECONDS_TO_END: Final = 30.0
 _udp_ports = itertools.cycle(range(10_000, 65_000))
@@ -46,12 +45,11 @@ _udp_ports = itertools.cycle(range(10_000, 65_000))
 class Tally:
     """What many connections to one target came to: who answered how often, and why the others failed.
 
-    `repeated` datagrams were sent once more after a second without an answer, as TCP does with its segments.
+    A datagram is sent once: one that is lost, or its answer, is a connection that failed.
     """
 
     answers: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
-    repeated: int = 0
 
     @property
     def count(self) -> int:
@@ -65,7 +63,6 @@ def many(place: Place, protocol: str, *targets: Target, count: int, at_once: int
     for tally in each(place, protocol, targets, count=count, at_once=at_once):
         joined.answers += tally.answers
         joined.failed += tally.failed
-        joined.repeated += tally.repeated
     return joined
 
 
@@ -294,7 +291,6 @@ class _Live:
     exchange: Exchange
     tally: Tally
     began: float
-    again: float = math.inf
 
 
 def _generate(  # noqa: C901 - one loop that starts, steps and gives up; split, its state would have to be carried
@@ -347,18 +343,10 @@ def _generate(  # noqa: C901 - one loop that starts, steps and gives up; split, 
                 sock = socket.socket(socket.AF_INET6 if ":" in target[0] else socket.AF_INET, kind)
                 sock.settimeout(0)
                 one = _Live(sock=sock, exchange=exchange(sock, target), tally=tallies[number], began=now)
-                if protocol == "udp":
-                    one.again = now + _REPEAT_AFTER * PATIENCE
                 step(one, new=True)
                 started += 1
             for fd, _ in poll.poll(0.1 if rate == math.inf else 0.002):
                 step(live[fd])
-            for one in live.values():
-                if one.again <= now:
-                    one.again = math.inf
-                    one.tally.repeated += 1
-                    with contextlib.suppress(ConnectionRefusedError):
-                        one.sock.send(_QUESTION)
             while live and now - (oldest := next(iter(live.values()))).began > patience:
                 oldest.tally.failed[f"no answer within {patience:g} s"] += 1
                 live.pop(oldest.sock.fileno())

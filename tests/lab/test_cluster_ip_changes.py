@@ -60,6 +60,20 @@ def test_no_new_connection_fails_while_a_deployment_goes_from_six_pods_to_two_an
         assert set(tally.answers) == before | after, key
 
 
+def test_no_datagram_is_lost_while_other_pods_start_and_end_on_the_clients_node(
+    cluster: Cluster, stage: Stage, namespace: str
+) -> None:
+    """Each start and end changes the Node's interfaces and the switch's ports; most servers are on other Nodes."""
+    address, *_ = stage.service("spoken-to", endpoints=len(stage.nodes))
+    with steady(stage.clients["node-1"], "udp", (address, 80), rate=400 / PATIENCE) as load:
+        for number in range(5):
+            cluster.run_pod(namespace, f"passing-{number}", node="node-1")
+            cluster.kubectl("delete", "pod", "-n", namespace, f"passing-{number}", "--grace-period=1")
+        tally = load.result()
+    assert not tally.failed
+    assert tally.count > 1000, "too few to show anything"
+
+
 def test_open_connections_go_on_while_other_endpoints_come_and_go(
     cluster: Cluster, stage: Stage, namespace: str
 ) -> None:

@@ -11,6 +11,7 @@ import shutil
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_interface
 from pathlib import Path
 
 from antrea_proxy.lab import namespaces
@@ -24,6 +25,7 @@ SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 TUNNEL_BRIDGE = "br-phy"
 START_SECONDS = 30
 STOP_SECONDS = 10.0
+ROUTE_RETRY_SECONDS = 0.05
 PROGRAMS = {
     "ovsdb-server": "openvswitch-switch",
     "ovs-vswitchd": "openvswitch-switch",
@@ -131,7 +133,11 @@ class Switch:
 
         Raises LabError where it cannot be started.
         """
-        self._daemon = await self._start("ovs-vswitchd", f"unix:{self._directory / 'db.sock'}")
+        # It would copy the kernel's routes anew whenever an interface comes or goes, as Pods' do. What it decides on
+        # tunnelled packets while that copy is incomplete sends them astray until it decides anew.
+        self._daemon = await self._start(
+            "ovs-vswitchd", f"unix:{self._directory / 'db.sock'}", "--disable-system-route"
+        )
         if self._own:
             await self._configure_uplink()
 
@@ -204,7 +210,19 @@ class Switch:
             for own in self._own
         ]
         await asyncio.to_thread(namespaces.ip_in, self._netns.name, lines)
+        for own in self._own:
+            await self._route_to_peers(ip_interface(f"{own.address}/{own.prefix_length}").network)
         await self.seed_neighbours()
+
+    async def _route_to_peers(self, network: IPv4Network | IPv6Network) -> None:
+        """Give the switch its route to the peers' tunnel ends; it refuses until it has seen the bridge's address."""
+        command = ["ovs-appctl", "--timeout=10", "ovs/route/add", str(network), TUNNEL_BRIDGE]
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                while not await self.command(command, tolerant=True):  # noqa: ASYNC110 - another program's state
+                    await asyncio.sleep(ROUTE_RETRY_SECONDS)
+        except TimeoutError:
+            await self.command(command)
 
     def _uplink_is_there(self) -> bool:
         with namespaces.inside(self._netns):
