@@ -152,8 +152,13 @@ def come_back(cluster: Cluster, namespace: str, pod: str, *, endpoints: int) -> 
     await_service(cluster, namespace, "dns", endpoints=endpoints)
 
 
-@pytest.mark.kernel
-@pytest.mark.parametrize("node", [NODE, "node-2"], ids=["an endpoint on its Node", "an endpoint on another Node"])
+@pytest.mark.parametrize(
+    "node",
+    [
+        pytest.param(NODE, id="an endpoint on its Node"),
+        pytest.param("node-2", id="an endpoint on another Node", marks=pytest.mark.kernel),
+    ],
+)
 def test_a_client_leaves_an_endpoint_that_is_gone_and_all_others_stay_where_they_are(
     cluster: Cluster, stage: Stage, namespace: str, talkers: list[Talker], node: str
 ) -> None:
@@ -248,6 +253,7 @@ def test_a_pod_that_reaches_its_own_service_leaves_what_is_gone_for_itself_and_i
     all_get(clients, {"other"}, "itself is out")
 
 
+@pytest.mark.kernel
 def test_what_changed_while_the_agent_was_away_is_cleaned_when_it_is_back(
     cluster: Cluster, stage: Stage, namespace: str, talkers: list[Talker]
 ) -> None:

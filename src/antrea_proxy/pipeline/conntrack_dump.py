@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from antrea_proxy.openflow.messages import ConntrackFlush, ConntrackTuple
 from antrea_proxy.pipeline.registers import CONNTRACK_ZONE, SERVICE_MARK
-from antrea_proxy.pipeline.stale_connections import WITHOUT_AN_END, Course, Destination, Endpoint
+from antrea_proxy.pipeline.stale_connections import WITHOUT_AN_END, Course, Destination, endpoint_at
 from antrea_proxy.proxy.frontends import Protocol
 
 _TUPLE: Final = r"\(src=([^,]+),dst=([^,]+),sport=(\d+),dport=(\d+)\)"
@@ -67,5 +67,5 @@ def _course(words: _Words) -> Course:
     protocol, address, port, to, to_port = words
     return Course(
         Destination(Protocol[protocol.upper()], ip_address(address), int(port)),
-        Endpoint(ip_address(to), int(to_port)),
+        endpoint_at(ip_address(to), int(to_port)),
     )

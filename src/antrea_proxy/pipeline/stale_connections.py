@@ -6,16 +6,16 @@ that it was translated to. TCP ends or resets such a connection; of the other pr
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from ipaddress import ip_address
-from typing import Final, NamedTuple, TypeAlias
+from collections.abc import Collection, Iterator, Mapping
+from ipaddress import IPv4Address, ip_address
+from typing import Final, NamedTuple, NewType, TypeAlias
 
 import numpy as np
 
 from antrea_proxy.kubernetes.names import NamespacedName
 from antrea_proxy.openflow.messages import ConntrackFlush, ConntrackTuple
 from antrea_proxy.pipeline.registers import CONNTRACK_ZONE
-from antrea_proxy.proxy.endpoints import Candidates
+from antrea_proxy.proxy.endpoints import CANDIDATE, Candidates
 from antrea_proxy.proxy.frontends import Protocol
 from antrea_proxy.proxy.load_balancers import LoadBalancers
 from antrea_proxy.proxy.selection import IPAddress
@@ -24,11 +24,15 @@ WITHOUT_AN_END: Final = frozenset({Protocol.UDP, Protocol.SCTP})
 """The protocols whose clients may go on for ever with an endpoint that is gone."""
 
 
-class Endpoint(NamedTuple):
-    """Where connections are translated to."""
+Endpoint = NewType("Endpoint", bytes)
+"""Where connections are translated to, as a key: an address as in address columns, and a port in network order.
 
-    address: IPAddress
-    port: int
+A Service's thousands of endpoints are compared at every change of one of them.
+"""
+
+_ADDRESS: Final = CANDIDATE["address"]
+_ENDPOINT_ROW: Final = np.dtype([("address", _ADDRESS), ("port", ">u2")])
+_IPV4_MAPPED: Final = bytes(10) + b"\xff\xff"
 
 
 class Destination(NamedTuple):
@@ -52,16 +56,18 @@ class Course(NamedTuple):
     @property
     def translated(self) -> bool:
         """Whether a Service translated them. No endpoint is its Service's own address and port."""
-        return self.endpoint != self.destination[1:]
+        return self.endpoint != endpoint_at(self.destination.address, self.destination.port)
 
     def flush(self) -> ConntrackFlush:
         """The message that lets the switch forget them, and no other."""
         protocol, address, port = self.destination
+        packed, to_port = self.endpoint[: _ADDRESS.itemsize], int.from_bytes(self.endpoint[_ADDRESS.itemsize :], "big")
+        to = ip_address(packed.removeprefix(_IPV4_MAPPED))
         return ConntrackFlush(
             ip_proto=protocol,
             zone=CONNTRACK_ZONE,
             original=ConntrackTuple(destination=address, destination_port=port),
-            reply=ConntrackTuple(source=self.endpoint.address, source_port=self.endpoint.port),
+            reply=ConntrackTuple(source=to, source_port=to_port),
         )
 
 
@@ -95,7 +101,7 @@ class Serving:
 
 def untranslated(destination: Destination) -> Course:
     """The connections that no Service translated: they leave by the gateway."""
-    return Course(destination, Endpoint(destination.address, destination.port))
+    return Course(destination, endpoint_at(destination.address, destination.port))
 
 
 def served_by(table: LoadBalancers, protocols: Collection[Protocol]) -> dict[NamespacedName, Served]:
@@ -135,8 +141,14 @@ def connections_of(address: IPAddress) -> tuple[ConntrackFlush, ...]:
     )
 
 
-def _endpoints(rows: Candidates) -> Iterable[Endpoint]:
-    addresses = np.ascontiguousarray(rows["address"]).tobytes()
-    for place, port in enumerate(rows["port"].tolist()):
-        packed = ip_address(addresses[16 * place : 16 * place + 16])
-        yield Endpoint(getattr(packed, "ipv4_mapped", None) or packed, port)
+def endpoint_at(address: IPAddress, port: int) -> Endpoint:
+    """Give an address and port as an endpoint."""
+    packed = _IPV4_MAPPED + address.packed if isinstance(address, IPv4Address) else address.packed
+    return Endpoint(packed + port.to_bytes(2, "big"))
+
+
+def _endpoints(rows: Candidates) -> Iterator[Endpoint]:
+    packed = np.empty(len(rows), _ENDPOINT_ROW)
+    packed["address"], packed["port"] = rows["address"], rows["port"]
+    text, size = packed.tobytes(), _ENDPOINT_ROW.itemsize
+    return (Endpoint(text[start : start + size]) for start in range(0, len(text), size))

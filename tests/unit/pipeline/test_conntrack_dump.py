@@ -8,20 +8,32 @@ import pytest
 
 from antrea_proxy.openflow.messages import ConntrackFlush, ConntrackTuple
 from antrea_proxy.pipeline.conntrack_dump import Client, flushes, read_dump
-from antrea_proxy.pipeline.stale_connections import Course, Destination, Endpoint, untranslated
+from antrea_proxy.pipeline.stale_connections import Course, Destination, endpoint_at, untranslated
 from antrea_proxy.proxy.frontends import Protocol
 
 SERVICE_V4 = Destination(Protocol.UDP, ip_address("10.96.1.1"), 80)
 SERVICE_V6 = Destination(Protocol.UDP, ip_address("fd00:96::101"), 80)
 
-TO_POD_V4 = Course(SERVICE_V4, Endpoint(ip_address("10.10.2.2"), 8080))
-TO_POD_V6 = Course(SERVICE_V6, Endpoint(ip_address("fd00:10:2::2"), 8080))
+TO_POD_V4 = Course(SERVICE_V4, endpoint_at(ip_address("10.10.2.2"), 8080))
+TO_POD_V6 = Course(SERVICE_V6, endpoint_at(ip_address("fd00:10:2::2"), 8080))
 
 NETDEV = """\
 udp,orig=(src=10.10.1.2,dst=10.96.1.1,sport=20000,dport=80),reply=(src=10.10.2.2,dst=10.10.1.2,sport=8080,dport=20000),zone=65520,mark=16
 udp,orig=(src=10.10.1.2,dst=10.96.1.1,sport=20001,dport=80),reply=(src=10.10.2.2,dst=10.10.1.2,sport=8080,dport=20001),zone=65520,mark=16
 udp,orig=(src=fd00:10:1::2,dst=fd00:96::101,sport=20009,dport=80),reply=(src=fd00:10:2::2,dst=fd00:10:1::2,sport=8080,dport=20009),zone=65520,mark=16
 """
+
+
+SYSTEM = """\
+tcp,orig=(src=172.18.0.1,dst=172.18.0.254,sport=58414,dport=6443),reply=(src=172.18.0.254,dst=172.18.0.1,sport=6443,dport=58414),protoinfo=(state=ESTABLISHED)
+udp,orig=(src=172.18.0.3,dst=172.18.0.1,sport=15755,dport=6081),reply=(src=172.18.0.1,dst=172.18.0.3,sport=6081,dport=15755)
+udp,orig=(src=10.10.1.2,dst=10.96.1.1,sport=20008,dport=80),reply=(src=10.10.2.2,dst=10.10.1.2,sport=8080,dport=20008),zone=65520,mark=16
+"""
+"""The kernel's tracker is the Node's own, too."""
+
+
+def test_the_nodes_own_connections_are_none_of_ours() -> None:
+    assert read_dump(SYSTEM) == {TO_POD_V4: (Client("10.10.1.2", "20008"),)}
 
 
 def test_clients_of_one_course_are_read_together() -> None:
