@@ -72,13 +72,17 @@ def each(place: Place, protocol: str, targets: Sequence[Target], *, count: int, 
 
 
 def outcome(place: Place, address: str, port: int = 80, *, timeout: float = 0.7) -> str:
-    """Tell who answers one new TCP connection, or whether it is `refused` or `dropped`."""
+    """Tell who answers one new TCP connection, or whether it is `refused`, `dropped` or `unreachable`."""
     try:
         return place.get(address, port, timeout=timeout)
     except ConnectionRefusedError:
         return "refused"
     except TimeoutError:
         return "dropped"
+    except OSError as error:
+        if error.errno in {errno.ENETUNREACH, errno.EHOSTUNREACH}:
+            return "unreachable"
+        raise
 
 
 class Load:
