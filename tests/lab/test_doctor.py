@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 import yaml
 
 from kube_proxy_rules import nftables_mode
-from lab_cluster import PATIENCE, PROGRAM, Cluster, Place
+from lab_cluster import PATIENCE, PROGRAM, Cluster, Place, wait_until
 
 Findings = list[tuple[str, str]]
 FIREWALL = """
@@ -82,12 +83,18 @@ def test_what_is_broken_on_a_node_is_found_and_nothing_else(cluster: Cluster, no
         text=True,
         check=True,
     )
-    # The agent notices these two within 30 s, so they are looked for at once.
-    node.command("sysctl", "-w", "net.ipv4.ip_forward=0")
-    node.command("ip", "link", "set", uplink(node), "mtu", "1400")
+    found: dict[str, str] = {}
+    mtus = itertools.count(1400, -10)
 
-    found = dict(findings(cluster, "node-2"))
+    def look() -> bool:
+        """The agent mends these two within 30 s, perhaps before they are looked for: then they are broken again."""
+        node.command("sysctl", "-w", "net.ipv4.ip_forward=0")
+        node.command("ip", "link", "set", uplink(node), "mtu", str(next(mtus)))
+        found.clear()
+        found.update(findings(cluster, "node-2"))
+        return {"forwarding", "mtu"} <= found.keys()
 
+    wait_until(look, "forwarding and MTU are found")
     assert set(found) == {"rp_filter", "routes", "invalid", "kube-proxy", "forwarding", "mtu"}
     assert "10.10.99.0/24 via 10.10.99.1 dev antrea-gw0" in found["routes"]
     assert "nft inet firewall forward" in found["invalid"]

@@ -138,10 +138,12 @@ def gateway(facts: Facts) -> Iterator[Finding]:
 def _leads_to_a_peer(route: FoundRoute, gateway: str) -> bool:
     """Whether a route is of the kind that leads to a peer's Pods.
 
-    Through the gateway its next hop is an address of the podCIDR itself; routes to Services have another. Without
-    encapsulation it leads to the peer by an uplink, and bears our mark.
+    Through the gateway its next hop is an address of the podCIDR itself; those to Services have another, and lead to
+    single addresses. Without encapsulation it leads to the peer by an uplink, and bears our mark.
     """
-    return route.via in route.destination if route.interface == gateway else route.ours
+    if route.interface == gateway:
+        return route.destination.num_addresses > 1 and route.via in route.destination
+    return route.ours
 
 
 def _families(facts: Facts) -> frozenset[int]:

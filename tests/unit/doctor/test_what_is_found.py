@@ -50,6 +50,12 @@ NODE = NodeFacts(
             destination=ip_network("10.10.2.0/24"), via=ip_address("10.10.2.1"), interface="antrea-gw0", ours=True
         ),
         FoundRoute(
+            destination=ip_network("169.254.0.253/32"),
+            via=ip_address("169.254.0.253"),
+            interface="antrea-gw0",
+            ours=True,
+        ),
+        FoundRoute(
             destination=ip_network("203.0.113.5/32"), via=ip_address("169.254.0.253"), interface="antrea-gw0", ours=True
         ),
         FoundRoute(
