@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from antrea_proxy.host.changes import KernelChanges
 from antrea_proxy.host.desired import PORTS_TABLE
-from antrea_proxy.host.errors import InterfaceMissing, KernelRefused, NftError
+from antrea_proxy.host.errors import InterfaceMissing, NftError, RoutesTaken
 from antrea_proxy.host.nftables import Table, same_rules
 from antrea_proxy.host.values import Address, KernelState, Link, Neighbour, Route, Rule, Sysctl
 from antrea_proxy.network.values import IPAddress, IPNetwork
@@ -69,10 +69,12 @@ class FakeKernel:
         self.sysctls |= {item.key: item.value for item in changes.sysctls}
         self.addresses += [item for item in changes.addresses_added if item not in self.addresses]
         self.neighbours |= {(item.interface, item.address): item for item in changes.neighbours_set}
+        taken: list[IPNetwork] = []
         for route in changes.routes_added:
             if (route.destination, route.table) in self.routes or route.destination in self.foreign_routes:
-                raise KernelRefused(f"route {route.destination}: File exists")
-            self._set_route(route)
+                taken.append(route.destination)
+            else:
+                self._set_route(route)
         for route in changes.routes_replaced:
             assert (route.destination, route.table) in self.routes, "only a route of ours is ever replaced"
             self._set_route(route)
@@ -84,6 +86,8 @@ class FakeKernel:
             self.neighbours.pop((item.interface, item.address), None)
         for address in changes.addresses_removed:
             self._remove_address(address)
+        if taken:
+            raise RoutesTaken(frozenset(taken), f"somebody else has routes to {taken}")
 
     def _set_route(self, route: Route) -> None:
         self.routes[route.destination, route.table] = route

@@ -31,6 +31,7 @@ from antrea_proxy.cni.pods import PodWiring
 from antrea_proxy.cni.server import CniServer, SocketTakenError
 from antrea_proxy.cni.state_file import StateFile
 from antrea_proxy.cni.wires import PodWires
+from antrea_proxy.host.address_watch import AddressWatch
 from antrea_proxy.host.errors import HostError
 from antrea_proxy.host.host import Host
 from antrea_proxy.host.netlink import Netlink
@@ -130,6 +131,7 @@ class Agent:
             database=database,
             host=host,
             netlink=netlink,
+            addresses=AddressWatch(),
             changed=self._node_changed,
             report=self._host_changed,
         )
@@ -478,7 +480,14 @@ async def clean_up(settings: Settings) -> None:
         async with Database(_database_socket(settings)) as database:
             netlink = Netlink()
             host = Host(netlink, Nft())
-            keeper = NodeKeeper(settings=settings, database=database, host=host, netlink=netlink, changed=lambda: None)
+            keeper = NodeKeeper(
+                settings=settings,
+                database=database,
+                host=host,
+                netlink=netlink,
+                addresses=AddressWatch(),
+                changed=lambda: None,
+            )
             await keeper.cleanup()
         (run_dir / LOCK_NAME).unlink()
 

@@ -19,7 +19,7 @@ from antrea_proxy.host.host import Host, Repair
 from antrea_proxy.host.netlink import Netlink
 from antrea_proxy.host.nft import Nft
 from antrea_proxy.host.nftables import Table
-from antrea_proxy.host.services import HostServices, NodePort
+from antrea_proxy.host.services import External, HostServices, NodePort
 from antrea_proxy.network.values import Gateway, Network, Peer, ServiceEntry, Tunnel, Uplink, Via
 from antrea_proxy.proxy.frontends import Protocol
 from antrea_proxy.settings import TunnelType
@@ -453,8 +453,10 @@ def serving(*ports: int) -> HostState:
         node_ports=frozenset(
             NodePort(family, protocol, port) for family in (4, 6) for protocol in Protocol for port in ports
         ),
-        addresses=frozenset(
-            ip_address(text) for port in ports for text in (f"172.31.0.{port % 100}", f"fd00:31::{port % 100}")
+        externals=frozenset(
+            External(ip_address(text), Protocol.TCP, 80)
+            for port in ports
+            for text in (f"172.31.0.{port % 100}", f"fd00:31::{port % 100}", "172.18.0.1")
         ),
         ranges=frozenset({ip_network("10.96.0.0/20"), ip_network("fd00:96::/120")}),
     )
@@ -487,7 +489,8 @@ def test_services_are_added_and_taken_away_one_by_one_and_a_look_finds_nothing_t
     [
         "nft delete element inet antrea-proxy node_ports_v4 { tcp . 30080 }",
         "nft add element inet antrea-proxy node_ports_v6 { tcp . 22 }",
-        "nft flush chain inet antrea-proxy node_ports_prerouting",
+        "nft delete element inet antrea-proxy own_services_v4 { 172.18.0.1 . tcp . 80 }",
+        "nft flush chain inet antrea-proxy services_prerouting",
         "nft delete table inet antrea-proxy",
         "ip route del 172.31.0.80",
         "ip route del 10.96.0.0/20",
@@ -504,7 +507,7 @@ def test_what_somebody_takes_away_from_services_is_mended(node: Path, vandalism:
     def shown() -> tuple[object, ...]:
         rules = [{key: item[key] for key in ("priority", "table")} for item in ip("rule") + ip("-6", "rule")]
         routes = [item["dst"] for item in ip("route", "show", "table", "all", "proto", "78")]
-        return run("nft", "list", "chain", "inet", "antrea-proxy", "node_ports_prerouting"), rules, sorted(routes)
+        return run("nft", "list", "chain", "inet", "antrea-proxy", "services_prerouting"), rules, sorted(routes)
 
     async def work() -> None:
         host = Host(Netlink(), Nft())

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from antrea_proxy.network.stand_ins import stand_ins
 from antrea_proxy.network.values import HAIRPIN_IPV4, NODE_PORT_IPV4, ServiceEntry, Via
 from antrea_proxy.openflow import fields
 from antrea_proxy.pipeline.connections import Connections
@@ -173,3 +174,19 @@ def test_a_pod_that_asks_its_nodes_address_reaches_node_ports_in_the_switch_and_
 def test_an_address_that_nobody_has_never_goes_round_between_the_switch_and_the_node(address: str) -> None:
     assert not walk(TABLES[Via.TUNNEL], coming(OUTSIDE, address)).sent
     assert not walk(TABLES[Via.TUNNEL], coming(GATEWAY, address)).sent
+
+
+@pytest.mark.parametrize("source", [OUTSIDE, NODE, GATEWAY])
+def test_an_external_ip_that_is_the_nodes_own_answers_under_its_stand_in(source: str) -> None:
+    own = spec("own", 7)
+    own["spec"]["externalIPs"] = [NODE]
+    net = replace(network(), service_entry=ENTRY)
+    slices = (endpoint_slice("own", ("10.10.1.6", "web-0", "node-1")),)
+    made = CompiledTables(world((own,), slices, net=net, rules=Rules(proxy_all=True)).units)
+    stand_in = str(stand_ins(ENTRY.local_addresses)[ip_address(NODE)])
+    way = walk(made, coming(source, stand_in))
+    assert sent(way) == (WEB_0.ofport, source, "10.10.1.6")
+    answer = coming("10.10.1.6", source, 40000, in_port=WEB_0.ofport, source_port=8080, flags=TCP_SYN | TCP_ACK)
+    returned = walk(made, replace(answer, eth_src=mac_number(WEB_0.mac)), connections=way.connections)
+    assert sent(returned) == (GATEWAY_PORT, stand_in, source)
+    assert sent(walk(made, packet(CLIENT, NODE))) == (WEB_0.ofport, "10.10.1.5", "10.10.1.6")

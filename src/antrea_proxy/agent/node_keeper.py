@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from ipaddress import ip_network
 from typing import Final, Protocol
 
 import structlog
@@ -12,13 +13,13 @@ from antrea_proxy.agent.backoff import Backoff
 from antrea_proxy.agent.errors import AgentError, ForeignBridge, PortNumberTaken
 from antrea_proxy.agent.status import HostReport
 from antrea_proxy.host.desired import HostState, desired_host
-from antrea_proxy.host.errors import HostError
+from antrea_proxy.host.errors import HostError, RoutesTaken
 from antrea_proxy.host.host import Host
 from antrea_proxy.host.services import HostServices
 from antrea_proxy.network.interfaces import OfPort
 from antrea_proxy.network.values import REFUSAL_PORT as REFUSAL_PORT_NAME
 from antrea_proxy.network.values import TUNNEL_PORT as TUNNEL_PORT_NAME
-from antrea_proxy.network.values import Network, Uplink
+from antrea_proxy.network.values import IPAddress, IPNetwork, Network, Uplink
 from antrea_proxy.ovsdb import OURS, Bridge, BridgePort, OvsdbError, choose_datapath_type, kernel_has_openvswitch
 from antrea_proxy.pipeline.layout import GATEWAY_PORT, REFUSE_PORT, TUNNEL_PORT
 from antrea_proxy.settings import Settings
@@ -76,6 +77,13 @@ class Links(Protocol):
         """Return those that have a global address, but for ours. Raises HostError."""
 
 
+class Addresses(Protocol):
+    """Who tells of changes of the Node's addresses."""
+
+    async def wait_for_change(self) -> None:
+        """Return after the next change."""
+
+
 class NodeKeeper:
     """Keeps the Node as the network and the Services ask for.
 
@@ -91,6 +99,7 @@ class NodeKeeper:
         database: Database,
         host: Host,
         netlink: Links,
+        addresses: Addresses,
         changed: Callable[[], None],
         report: Callable[[HostReport], None] = lambda _: None,
         repair_interval_s: float = REPAIR_INTERVAL_S,
@@ -99,6 +108,7 @@ class NodeKeeper:
         self._database = database
         self._host = host
         self._netlink = netlink
+        self._addresses = addresses
         self._changed = changed
         self._report = report
         self._repair_interval_s = repair_interval_s
@@ -108,6 +118,7 @@ class NodeKeeper:
         self._wake = asyncio.Event()
         self._wake_services = asyncio.Event()
         self._told = HostReport()
+        self._taken: frozenset[IPAddress] = frozenset()
         self._seen: tuple[BridgePort, ...] = ()
         self.datapath_type = ""
         self.uplinks: tuple[Uplink, ...] = ()
@@ -163,17 +174,23 @@ class NodeKeeper:
         switch = asyncio.ensure_future(self._database.wait_for_change())
         wake = asyncio.ensure_future(self._wake.wait())
         services = asyncio.ensure_future(self._wake_services.wait())
+        addresses = asyncio.ensure_future(self._addresses.wait_for_change())
         next_look = clock() + self._repair_interval_s
         try:
             while True:
                 await asyncio.wait(
-                    {switch, wake, services}, timeout=max(0.0, next_look - clock()), return_when=asyncio.FIRST_COMPLETED
+                    {switch, wake, services, addresses},
+                    timeout=max(0.0, next_look - clock()),
+                    return_when=asyncio.FIRST_COMPLETED,
                 )
                 asked = wake.done() or clock() >= next_look
                 if switch.done():
                     switch = asyncio.ensure_future(self._database.wait_for_change())
                     await asyncio.sleep(0)  # it waits from here on: no change of the meantime escapes it
                     asked = asked or await self._ports_differ()
+                if addresses.done():
+                    addresses = asyncio.ensure_future(self._addresses.wait_for_change())
+                    asked = asked or await self._uplinks_differ()
                 if services.done():
                     services = asyncio.ensure_future(self._wake_services.wait())
                     asked = asked or not await self._served()
@@ -183,12 +200,13 @@ class NodeKeeper:
                 self._wake_services.clear()
                 if wake.done():
                     wake = asyncio.ensure_future(self._wake.wait())
-                delay = self._repair_interval_s if await self._kept() else backoff.next_delay()
-                if not self.problem:
+                if await self._kept():
                     backoff.reset()
-                next_look = clock() + delay
+                    next_look = clock() + self._repair_interval_s
+                else:
+                    next_look = clock() + backoff.next_delay()
         finally:
-            for waiting in (switch, wake, services):
+            for waiting in (switch, wake, services, addresses):
                 waiting.cancel()
 
     async def cleanup(self) -> None:
@@ -215,6 +233,12 @@ class NodeKeeper:
         """Do all that is to be done; say whether there is nothing to try again soon."""
         try:
             await self._keep()
+        except RoutesTaken as error:
+            self._taken = self._of_services(error.destinations)
+            self.problem = "" if self._taken else str(error)
+            self._tell(pending=False, problem=str(error))
+            self._held = None
+            return False
         except (AgentError, HostError, OvsdbError) as error:
             if str(error) != self.problem:
                 _log.error("the Node cannot be kept as it should be", error=str(error))
@@ -222,9 +246,16 @@ class NodeKeeper:
             self._held = None
             self._tell(pending=False)
             return False
+        self._taken = frozenset()
         self.problem = self._what_is_missing()
         self._tell(pending=False)
         return True
+
+    def _of_services(self, destinations: frozenset[IPNetwork]) -> frozenset[IPAddress]:
+        """The addresses of Services that these are; none if there is anything else among them."""
+        addresses = frozenset() if self._services is None else self._services.addresses
+        found = frozenset(address for address in addresses if ip_network(address) in destinations)
+        return found if len(found) == len(destinations) else frozenset()
 
     def _what_is_missing(self) -> str:
         if self._network is None:
@@ -252,8 +283,8 @@ class NodeKeeper:
     def _desired(self, network: Network, services: HostServices) -> HostState:
         return desired_host(network, services, userspace_datapath=self.datapath_type == "netdev")
 
-    def _tell(self, *, pending: bool) -> None:
-        report = HostReport(pending=pending, problem=self.problem)
+    def _tell(self, *, pending: bool, problem: str = "") -> None:
+        report = HostReport(pending=pending, problem=problem or self.problem, taken=self._taken)
         if report != self._told:
             self._told = report
             self._report(report)
@@ -319,6 +350,12 @@ class NodeKeeper:
                     f"one: ovs-vsctl del-port {bridge} {other}"
                 )
             await self._database.delete_port(bridge, name)  # the number is free by now; made anew, the port gets it
+
+    async def _uplinks_differ(self) -> bool:
+        try:
+            return await self._read_uplinks() != self.uplinks
+        except HostError:
+            return True
 
     async def _ports_differ(self) -> bool:
         """Whether the fixed ports are not as they were left; if that cannot be told, a full look will say why."""

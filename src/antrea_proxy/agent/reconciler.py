@@ -29,7 +29,8 @@ from antrea_proxy.agent.switch import SwitchContents
 from antrea_proxy.host.services import Demands, HostServices
 from antrea_proxy.kubernetes.cluster import ClusterState, Dirty
 from antrea_proxy.kubernetes.names import NamespacedName
-from antrea_proxy.network.values import Network
+from antrea_proxy.kubernetes.objects import Service
+from antrea_proxy.network.values import IPAddress, Network
 from antrea_proxy.openflow.entries import FlowDesc
 from antrea_proxy.pipeline.changes import SWEEP, Step, resynchronisation
 from antrea_proxy.pipeline.compilation import compile_network
@@ -188,6 +189,14 @@ class Reconciler:
     def show_host(self, report: HostReport) -> None:
         """Publish how the Node's own network stack is doing."""
         self.status = replace(self.status, host=report)
+        self._problems.found_in_all(
+            Finder.HOST,
+            {
+                service.metadata.namespaced_name: (Problem(reason=Reason.ROUTE_TAKEN, text=_taken(service, address)),)
+                for address in report.taken
+                for service in self._cluster.claimants(str(address))
+            },
+        )
         self._publish(self.status)
 
     def describe_switch(self, *, bridge: str, datapath_type: str, ovs_version: str) -> None:
@@ -472,3 +481,10 @@ class Reconciler:
 
 def _sweeps(step: Step) -> bool:
     return step.parts[0].owner is SWEEP
+
+
+def _taken(service: Service, address: IPAddress) -> str:
+    return (
+        f"Service {service.metadata.namespaced_name}: {address}: this Node has a route to it that is not the proxy's, "
+        f"so that Pods alone reach the Service there; remove it if nobody needs it: ip route del {address}"
+    )

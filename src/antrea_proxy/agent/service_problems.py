@@ -18,6 +18,8 @@ class Finder(Enum):
     """What the Service and its EndpointSlices say."""
     SWITCH = "switch"
     """What the switch would not take."""
+    HOST = "host"
+    """What the Node's own network stack would not take."""
     HEALTH_CHECKS = "health checks"
     """healthCheckNodePorts that cannot be answered."""
 

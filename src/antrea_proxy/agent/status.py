@@ -8,7 +8,7 @@ from enum import Enum
 from types import MappingProxyType
 
 from antrea_proxy.kubernetes.names import NamespacedName
-from antrea_proxy.network.values import Network
+from antrea_proxy.network.values import IPAddress, Network
 from antrea_proxy.pipeline.units import Owner, Unit
 from antrea_proxy.proxy.load_balancers import LoadBalancer, LoadBalancerName
 from antrea_proxy.proxy.problems import Problem
@@ -65,10 +65,14 @@ class HealthReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostReport:
-    """The Node's own network stack: whether a change of what Services ask of it is under way, and what is wrong."""
+    """The Node's own network stack: whether a change of what Services ask of it is under way, and what is wrong.
+
+    `taken` are Services' addresses to which somebody else has a route.
+    """
 
     pending: bool = False
     problem: str = ""
+    taken: frozenset[IPAddress] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

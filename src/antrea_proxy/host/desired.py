@@ -20,6 +20,7 @@ from antrea_proxy.host.values import (
     Sysctl,
 )
 from antrea_proxy.network.addresses import gateway_interface, of_family
+from antrea_proxy.network.stand_ins import stand_ins
 from antrea_proxy.network.values import (
     GLOBAL_VIRTUAL_MAC,
     HAIRPIN_IPV4,
@@ -110,17 +111,32 @@ def _routes(network: Network) -> Iterator[Route]:
 
 
 def _service_routes(network: Network, services: HostServices) -> Iterator[Route]:
-    """To the switch: the two virtual addresses, every ClusterIP, and every address that is no Node's own."""
-    if network.service_entry is None:
+    """To the switch: the virtual addresses, every ClusterIP, and every external address but those of Nodes.
+
+    What goes to another Node's address is that Node's to serve; all of its other traffic goes there, too.
+    """
+    entry = network.service_entry
+    if entry is None:
         return
+    external = services.addresses - set(entry.local_addresses) - _of_peers(network)
+    addresses = external | set(stand_ins(entry.local_addresses).values())
     for version in _families(network):
-        addresses = (*(item for item in services.addresses if item.version == version), _HOPS[version])
+        virtual = (_HOPS[version], _NODE_PORTS[version])
         ranges = (item for item in services.ranges if item.version == version)
-        for destination in (*ranges, *map(ip_network, addresses), ip_network(_NODE_PORTS[version])):
+        mine = (item for item in addresses if item.version == version)
+        for destination in (*ranges, *map(ip_network, (*mine, *virtual))):
             yield Route(destination=destination, via=_HOPS[version], interface=network.gateway.name)
         yield Route(
             destination=_EVERYWHERE[version], via=_HOPS[version], interface=network.gateway.name, table=RETURN_TABLE
         )
+
+
+def _of_peers(network: Network) -> set[IPAddress]:
+    found: set[IPAddress] = set()
+    for peer in network.peers:
+        found.update(peer.node_addresses, peer.next_hops)
+        found.update(() if peer.tunnel_address is None else (peer.tunnel_address,))
+    return found
 
 
 def _families(network: Network) -> tuple[int, ...]:
@@ -181,8 +197,8 @@ def _table(network: Network, services: HostServices) -> Table:
     ]
     sets = list(_sets(network))
     if entry is not None:
-        sets += _node_port_sets(network, entry, services)
-        chains += [*_node_port_chains(network), *_return_chains(network)]
+        sets += _entry_sets(network, entry, services)
+        chains += [*_entry_chains(network, entry), *_return_chains(network)]
     return Table(family=family, name=name, sets=tuple(sets), chains=tuple(chains))
 
 
@@ -217,7 +233,7 @@ def _sources(network: Network, entry: ServiceEntry) -> Iterator[str]:
         yield f"oifname {gateway} ip saddr 127.0.0.0/8 snat ip to {network.gateway.ipv4}"
 
 
-def _node_port_sets(network: Network, entry: ServiceEntry, services: HostServices) -> Iterator[Set]:
+def _entry_sets(network: Network, entry: ServiceEntry, services: HostServices) -> Iterator[Set]:
     for version in _families(network):
         addresses = {str(item) for item in entry.node_port_addresses if item.version == version}
         if version == 4 and entry.localhost:  # noqa: PLR2004 - IPv4
@@ -231,6 +247,17 @@ def _node_port_sets(network: Network, entry: ServiceEntry, services: HostService
             interval=False,
             elements=frozenset(addresses),
         )
+        own = {
+            f"{item.address} . {item.protocol.name.lower()} . {item.port}"
+            for item in services.externals
+            if item.address.version == version and item.address in entry.local_addresses
+        }
+        yield Set(
+            name=f"own_services_v{version}",
+            type=f"ipv{version}_addr . inet_proto . inet_service",
+            interval=False,
+            elements=frozenset(own),
+        )
         yield Set(
             name=f"node_ports_v{version}",
             type="inet_proto . inet_service",
@@ -239,17 +266,12 @@ def _node_port_sets(network: Network, entry: ServiceEntry, services: HostService
         )
 
 
-def _node_port_chains(network: Network) -> Iterator[Chain]:
-    to_switch = tuple(
-        f"{_KEYWORDS[version]} daddr @node_port_addresses_v{version} meta l4proto . th dport @node_ports_v{version} "
-        f"dnat {_KEYWORDS[version]} to {_NODE_PORTS[version]}"
-        for version in _families(network)
-    )
+def _entry_chains(network: Network, entry: ServiceEntry) -> Iterator[Chain]:
     for hook in ("prerouting", "output"):
         yield Chain(
-            name=f"node_ports_{hook}",
+            name=f"services_{hook}",
             hook=f"type nat hook {hook} priority {_BEFORE_DSTNAT}; policy accept;",
-            rules=to_switch,
+            rules=tuple(_to_switch(network, entry)),
         )
     # An endpoint on this Node's own network sees the Node, as one behind the gateway does: masquerading is for what
     # leaves alone.
@@ -261,6 +283,22 @@ def _node_port_chains(network: Network) -> Iterator[Chain]:
             for version in _families(network)
         ),
     )
+
+
+def _to_switch(network: Network, entry: ServiceEntry) -> Iterator[str]:
+    """What asks at an address of the Node itself."""
+    given = stand_ins(entry.local_addresses)
+    for version in _families(network):
+        ip = _KEYWORDS[version]
+        own = ", ".join(f"{address} : {other}" for address, other in given.items() if address.version == version)
+        if own:
+            yield (
+                f"{ip} daddr . meta l4proto . th dport @own_services_v{version} dnat {ip} to {ip} daddr map {{ {own} }}"
+            )
+        yield (
+            f"{ip} daddr @node_port_addresses_v{version} meta l4proto . th dport @node_ports_v{version} "
+            f"dnat {ip} to {_NODE_PORTS[version]}"
+        )
 
 
 def _return_chains(network: Network) -> Iterator[Chain]:

@@ -22,7 +22,14 @@ from typing import Any, TypeVar
 from pyroute2 import IPRoute, NetlinkError, netns
 
 from antrea_proxy.host.changes import KernelChanges
-from antrea_proxy.host.errors import HostError, InterfaceMissing, KernelRefused, NamespaceMissing, raise_all
+from antrea_proxy.host.errors import (
+    HostError,
+    InterfaceMissing,
+    KernelRefused,
+    NamespaceMissing,
+    RoutesTaken,
+    raise_all,
+)
 from antrea_proxy.host.facts import FoundRoute
 from antrea_proxy.host.offload import disable_tx_checksum_offload
 from antrea_proxy.host.sysctls import read_sysctls, write_sysctl
@@ -353,9 +360,10 @@ def _set_route(ipr: IPRoute, verb: str, route: Route, index: Callable[[str], int
             ipr.route(verb, **_route_key(route), gateway=str(route.via), **where)
     except KernelRefused as error:
         if isinstance(error.__cause__, NetlinkError) and error.__cause__.code == errno.EEXIST:
-            raise KernelRefused(
+            raise RoutesTaken(
+                frozenset({route.destination}),
                 f"route {route.destination}: there is one already that is not ours; "
-                f"remove it if nobody needs it: ip route del {route.destination}"
+                f"remove it if nobody needs it: ip route del {route.destination}",
             ) from error
         raise
 

@@ -26,8 +26,15 @@ class NodePort(NamedTuple):
     port: int
 
 
-Demand = NodePort | IPAddress
-"""A NodePort, or an address that is to be led to the switch: a load-balancer IP or an external IP."""
+class External(NamedTuple):
+    """A port of a load-balancer IP or an external IP."""
+
+    address: IPAddress
+    protocol: Protocol
+    port: int
+
+
+Demand = NodePort | External
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +42,13 @@ class HostServices:
     """All that Services ask for. `ranges` hold every ClusterIP, and little besides."""
 
     node_ports: frozenset[NodePort] = frozenset()
-    addresses: frozenset[IPAddress] = frozenset()
+    externals: frozenset[External] = frozenset()
     ranges: frozenset[IPNetwork] = frozenset()
+
+    @property
+    def addresses(self) -> frozenset[IPAddress]:
+        """The load-balancer IPs and external IPs."""
+        return frozenset(item.address for item in self.externals)
 
 
 def demands(ports: ServicePorts) -> Iterator[Demand]:
@@ -46,12 +58,12 @@ def demands(ports: ServicePorts) -> Iterator[Demand]:
             if frontend.kind is FrontendKind.NODE_PORT:
                 yield NodePort(port.family, port.protocol, frontend.port)
             elif frontend.kind is not FrontendKind.CLUSTER_IP and frontend.address is not None:
-                yield frontend.address
+                yield External(frontend.address, port.protocol, frontend.port)
 
 
 @dataclass(slots=True)
 class Demands:
-    """What every Service asks for. Two may ask for one address, at other ports."""
+    """What every Service asks for, counted: while one takes something over from another, both ask for it."""
 
     _of: dict[NamespacedName, tuple[Demand, ...]] = field(default_factory=dict)
     _asked: Counter[Demand] = field(default_factory=Counter)
@@ -80,7 +92,7 @@ class Demands:
         """All of it, as it is now."""
         return HostServices(
             node_ports=frozenset(item for item in self._asked if isinstance(item, NodePort)),
-            addresses=frozenset(item for item in self._asked if not isinstance(item, NodePort)),
+            externals=frozenset(item for item in self._asked if isinstance(item, External)),
             ranges=frozenset(self._ranges.values()),
         )
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 from typing import Final, NamedTuple
 
+from antrea_proxy.network.stand_ins import stand_ins
 from antrea_proxy.network.values import (
     HAIRPIN_IPV4,
     HAIRPIN_IPV6,
@@ -75,6 +76,7 @@ def compile_entry(gateway: Gateway, entry: ServiceEntry, layout: Layout) -> Unit
     flows: list[FlowEntry] = []
     for family in _families(gateway):
         flows += _classifier(family, entry, layout)
+        flows += _own_addresses(family, entry)
         flows += _node_ports(family, entry)
         flows += _translation(family)
         flows += _untranslated(family, entry)
@@ -109,6 +111,19 @@ def _classifier(family: _Family, entry: ServiceEntry, layout: Layout) -> Iterato
         to_gateway = (family.destination, int(family.gateway))
         match = Match((fields.IN_PORT, TUNNEL_PORT), family.condition, to_gateway)
         yield flow(owner, Table.CLASSIFIER, 130, match, [Source.TUNNEL.load, give_back])
+
+
+def _own_addresses(family: _Family, entry: ServiceEntry) -> Iterator[FlowEntry]:
+    """Between the Node's stack and the switch, its own addresses are written as their stand-ins."""
+    owner = entry_owner()
+    given = stand_ins(entry.local_addresses)
+    for address in _of(family, tuple(given)):
+        to_it = Match((fields.IN_PORT, GATEWAY_PORT), family.condition, (family.destination, int(given[address])))
+        named: list[Action] = [SetField(family.destination, int(address)), Resubmit(Table.CLASSIFIER.id)]
+        yield flow(owner, Table.CLASSIFIER, 140, to_it, named)
+        from_it = Match((OUTPUT_PORT, GATEWAY_PORT), family.condition, (family.source, int(address)))
+        stood_in: list[Action] = [SetField(family.source, int(given[address])), Resubmit(Table.OUTPUT.id)]
+        yield flow(owner, Table.OUTPUT, 220, from_it, stood_in)
 
 
 def _node_ports(family: _Family, entry: ServiceEntry) -> Iterator[FlowEntry]:

@@ -48,6 +48,10 @@ OUTSIDE_PRIORITY: Final = 210
 """Above what Pods and the Node get at the same address and port."""
 
 PORT_PRIORITY: Final = 200
+NODE_PORT_OUTSIDE_PRIORITY: Final = 160
+NODE_PORT_PRIORITY: Final = 150
+"""Of several kinds of address, NodePorts come last (behaviour)."""
+
 SHUT_PRIORITY: Final = 190
 """Below the source ranges of a port: all others are dropped."""
 
@@ -73,6 +77,14 @@ Condition = tuple[fields.Field, int] | tuple[fields.Field, int, int]
 
 _SOURCES: Final = {4: (fields.ETH_TYPE_IPV4, fields.IPV4_SRC), 6: (fields.ETH_TYPE_IPV6, fields.IPV6_SRC)}
 """By family: the Ethernet type, and where a client's address stands."""
+
+_PRIORITIES: Final = {
+    (False, False): OUTSIDE_PRIORITY,
+    (False, True): PORT_PRIORITY,
+    (True, False): NODE_PORT_OUTSIDE_PRIORITY,
+    (True, True): NODE_PORT_PRIORITY,
+}
+"""By whether it is a NodePort, and whether it is for every source."""
 
 _L4_SOURCE: Final = {
     fields.IP_PROTO_TCP: fields.TCP_SRC,
@@ -179,7 +191,7 @@ def service_flow(shape: Shape, values: Mapping[str, int], source: IPNetwork | No
     actions = _flow_actions(shape, values)
     return FlowMod(
         table=Table.SERVICE_LB.id,
-        priority=PORT_PRIORITY if shape.source is None else OUTSIDE_PRIORITY,
+        priority=_PRIORITIES[shape.node_port, shape.source is None],
         match=Match(*conditions),
         actions=(SetField(DESTINATION, 0), *actions) if shape.node_port and actions else actions,
     )

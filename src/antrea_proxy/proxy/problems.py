@@ -21,6 +21,7 @@ class Reason(StrEnum):
     INVALID_ENDPOINT_SLICE = "InvalidEndpointSlice"
     HEALTH_CHECK_UNAVAILABLE = "HealthCheckUnavailable"
     REFUSED_BY_SWITCH = "RefusedBySwitch"
+    ROUTE_TAKEN = "RouteTaken"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from antrea_proxy.agent.node_keeper import NodeKeeper
 from antrea_proxy.agent.status import HostReport
 from antrea_proxy.host.host import Host
 from antrea_proxy.host.nftables import Table
-from antrea_proxy.host.services import HostServices, NodePort
+from antrea_proxy.host.services import External, HostServices, NodePort
 from antrea_proxy.host.values import Link
 from antrea_proxy.network.interfaces import OfPort
 from antrea_proxy.network.values import ServiceEntry, Uplink
@@ -65,6 +66,17 @@ class FakeLinks:
     """The Node's interfaces."""
 
     found: tuple[Uplink, ...] = ()
+    change: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def wait_for_change(self) -> None:
+        """Return after the next change."""
+        await self.change.wait()
+
+    def become(self, *found: Uplink) -> None:
+        """Let the Node have these."""
+        self.found = found
+        self.change.set()
+        self.change = asyncio.Event()
 
     async def uplinks(self, ours: frozenset[str] = frozenset()) -> tuple[Uplink, ...]:  # noqa: ARG002 - as the real one
         """Return what is there."""
@@ -97,6 +109,7 @@ class Kept:
             database=self.database,
             host=Host(self.kernel, self.nft),
             netlink=self.links,
+            addresses=self.links,
             changed=self._count,
             report=self.reports.append,
             repair_interval_s=repair_interval_s,
@@ -345,5 +358,34 @@ def test_nft_that_refuses_is_told_and_tried_again() -> None:
             kept.nft.words = ""
             await until(lambda: not kept.reports[-1].problem)
             assert kept.node_ports() == {"tcp . 30081"}
+
+    asyncio.run(run())
+
+
+def test_an_address_that_comes_is_told_at_once() -> None:
+    async def run() -> None:
+        kept = Kept()
+        async with kept.running():
+            uplink = Uplink(name="eth0", mtu=1500, addresses=(IPv4Interface("172.18.0.1/24"),))
+            kept.links.become(uplink)
+            await until(lambda: kept.changes == 1)
+            assert kept.keeper.uplinks == (uplink,)
+
+    asyncio.run(run())
+
+
+def test_a_route_of_somebody_else_to_a_services_address_is_told_and_keeps_no_pod_waiting() -> None:
+    async def run() -> None:
+        kept = Kept()
+        address = IPv4Address("172.31.0.1")
+        kept.kernel.foreign_routes.add(IPv4Network("172.31.0.1/32"))
+        kept.keeper.want_services(HostServices(externals=frozenset({External(address, Protocol.TCP, 80)})))
+        async with kept.running():
+            kept.keeper.want(WITH_SERVICES)
+            await until(lambda: kept.reports[-1].taken == {address})
+            assert not kept.keeper.problem
+            kept.kernel.foreign_routes.clear()
+            await until(lambda: not kept.reports[-1].taken)
+            assert (IPv4Network("172.31.0.1/32"), 254) in kept.kernel.routes
 
     asyncio.run(run())
