@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from lab_cluster import Cluster, remove_stale_labs, running_cluster
+from lab_entry import Entry, entry_lab
 from lab_stage import Stage
 
 _NAMESPACES = itertools.count(1)
@@ -34,3 +35,10 @@ def namespace(cluster: Cluster) -> Iterator[str]:
 def stage(cluster: Cluster) -> Stage:
     """A client and a server on each Node, for the tests that need no Pods of their own; it lives as long as the lab."""
     return Stage(cluster, "stage")
+
+
+@pytest.fixture(scope="session")
+def proxy_all() -> Iterator[Entry]:
+    """One lab with proxyAll for the whole session: 2 Nodes, dual stack, encap with Geneve, one client."""
+    with entry_lab("encap") as made:
+        yield made

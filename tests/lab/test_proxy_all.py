@@ -3,178 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import pytest
 
-from lab_cluster import PATIENCE, Cluster, Place, pod_object, running_cluster, service_object, wait_until
-from lab_stage import BOTH_PROTOCOLS, DUAL, ask_agent, await_service
-
-NAMESPACE = "entry"
-MODES = ("encap", "noEncap")
-FAMILIES = (4, 6)
-TARGET_PORTS = {"pod": 8080, "host": 18080}
-"""Of the endpoints: a Pod on node-1, and one on node-1's own network."""
+from lab_entry import FAMILIES, TARGET_PORTS, Entry, Question, entry_lab
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """A client of one kind that asks at an address of one kind, at or by way of the Node `ingress`."""
-
-    service: str
-    policy: str
-    kind: str
-    client: str
-    ingress: str
-    family: int
-    protocol: str
-
-    @property
-    def local(self) -> bool:
-        """Whether the endpoint is on the Node by which the client comes."""
-        return self.ingress == "node-1"
-
-
-class Entry:
-    """A lab of two Nodes with proxyAll, and Services of one endpoint on node-1, of each policy."""
-
-    def __init__(self, cluster: Cluster, mode: str) -> None:
-        self.cluster = cluster
-        self.mode = mode
-        cluster.kubectl("create", "namespace", NAMESPACE)
-        container = {"name": "c", "image": "pod-server", "args": ["--port", "18080", "--hostname", "host"]}
-        on_host = {"hostNetwork": True, "containers": [container]}
-        cluster.apply(
-            pod_object(NAMESPACE, "client-1", node="node-1", labels={"app": "client"}),
-            pod_object(NAMESPACE, "client-2", node="node-2", labels={"app": "client"}),
-            pod_object(NAMESPACE, "pod", node="node-1", labels={"app": "pod"}),
-            pod_object(NAMESPACE, "host", node="node-1", labels={"app": "host"}, **on_host),
-        )
-        wait = ("wait", "-n", NAMESPACE, "pods", "--all", "--for=condition=Ready", f"--timeout={60 * PATIENCE:.0f}s")
-        cluster.kubectl(*wait)
-        for number, (app, policy) in enumerate(itertools.product(TARGET_PORTS, ("Cluster", "Local")), start=1):
-            self.service(
-                f"{app}-{policy.lower()}",
-                app=app,
-                externalTrafficPolicy=policy,
-                externalIPs=[f"172.31.0.{number}", f"fd00:31::{number}"],
-            )
-
-    def service(self, name: str, *, app: str, **spec: object) -> None:
-        """Make a Service of type LoadBalancer, TCP and UDP 80, and wait until all Nodes have it."""
-        ports = [{**port, "targetPort": TARGET_PORTS[app]} for port in BOTH_PROTOCOLS]
-        given = {"selector": {"app": app}, "type": "LoadBalancer", "ports": ports, **DUAL, **spec}
-        self.cluster.apply(service_object(NAMESPACE, name, port=80, **given))
-        await_service(self.cluster, NAMESPACE, name)
-        self.settle()
-
-    def settle(self) -> None:
-        """Wait until every Node's own network stack has what Services ask for."""
-        for node in ("node-1", "node-2"):
-            wait_until(lambda node=node: self._settled(node), f"{node} has all entries of Services")  # type: ignore[misc]
-
-    def _settled(self, node: str) -> bool:
-        host = ask_agent(self.cluster, node, "/v1/status")["host"]
-        return not host["pending"] and not host["problem"]
-
-    @cache  # noqa: B019 - as long-lived as the lab
-    def addresses(self, name: str) -> dict[str, tuple[str, str]]:
-        """Give a Service's addresses by kind, IPv4 first; those of NodePorts are the Nodes' own."""
-        service = self.cluster.get("service", "-n", NAMESPACE, name)
-        ingress = service["status"]["loadBalancer"]["ingress"]
-        return {
-            "ClusterIP": tuple(service["spec"]["clusterIPs"]),
-            "load-balancer IP": (ingress[0]["ip"], ingress[1]["ip"]),
-            "external IP": tuple(service["spec"]["externalIPs"]),
-        }
-
-    @cache  # noqa: B019 - as long-lived as the lab
-    def node_port(self, name: str, protocol: str) -> int:
-        """Give the NodePort of a Service's TCP or UDP port."""
-        ports = self.cluster.get("service", "-n", NAMESPACE, name)["spec"]["ports"]
-        return next(int(port["nodePort"]) for port in ports if port["protocol"].lower() == protocol)
-
-    def place(self, question: Question) -> Place:
-        """Give the client."""
-        match question.client:
-            case "Pod":
-                return self.cluster.pod(NAMESPACE, f"client-{question.ingress[-1]}")
-            case "Node":
-                return self.cluster.node(question.ingress)
-            case _:
-                return self.cluster.client()
-
-    def asked_at(self, question: Question) -> tuple[str, int]:
-        """Give the address and port at which the client asks."""
-        name = f"{question.service}-{question.policy.lower()}"
-        if question.kind == "NodePort":
-            return node_address(question.ingress, question.family), self.node_port(name, question.protocol)
-        return self.addresses(name)[question.kind][FAMILIES.index(question.family)], 80
-
-    def answer(self, question: Question) -> str | None:
-        """Give the client's address as the endpoint saw it, None if nobody answers in time."""
-        place, (address, port) = self.place(question), self.asked_at(question)
-        try:
-            if question.protocol == "tcp":
-                seen = place.get(address, port, "/clientip", timeout=1)
-                name = place.get(address, port, timeout=1)
-            else:
-                seen = place.ask_udp(address, port, "clientip", timeout=1)
-                name = place.ask_udp(address, port, "hostname", timeout=1)
-        except TimeoutError:
-            return None
-        assert name == question.service, f"{question}: {name} answered"
-        return seen.rpartition(":")[0].strip("[]")
-
-    def expected(self, question: Question) -> set[str | None]:
-        """Give as whom the endpoint sees the client (behaviour), None for a connection that is dropped.
-
-        The Node's own address is any that it has, the gateway's included.
-        """
-        node, gateway = node_address(question.ingress, question.family), gateway_address(question)
-        beyond = node if self.mode == "noEncap" or question.service == "host" else gateway
-        match question.client:
-            case "Pod":
-                itself = self._pod_addresses(f"client-{question.ingress[-1]}")[FAMILIES.index(question.family)]
-                return {itself if question.service == "pod" or question.local else node}
-            case "Node":
-                return {node, gateway} if question.local else {beyond}
-            case _ if question.policy == "Local" and not question.local:
-                return {None}
-            case _:
-                return {CLIENT[question.family] if question.local else beyond}
-
-    @cache  # noqa: B019 - as long-lived as the lab
-    def _pod_addresses(self, name: str) -> Sequence[str]:
-        return [entry["ip"] for entry in self.cluster.get("pod", "-n", NAMESPACE, name)["status"]["podIPs"]]
-
-
-CLIENT = {4: "172.18.0.101", 6: "fd00:18::101"}
-
-
-def node_address(node: str, family: int) -> str:
-    """Give a Node's own address."""
-    return f"172.18.0.{node[-1]}" if family == 4 else f"fd00:18::{node[-1]}"
-
-
-def gateway_address(question: Question) -> str:
-    """Give the address of the gateway of the Node by which the client comes."""
-    number = question.ingress[-1]
-    return f"10.10.{number}.1" if question.family == 4 else f"fd00:10:{number}::1"
-
-
-@pytest.fixture(scope="module", params=MODES)
-def entry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Entry]:
+@pytest.fixture(scope="module", params=["encap", "noEncap"])
+def entry(request: pytest.FixtureRequest) -> Iterator[Entry]:
     """A lab in each mode."""
-    config: Path = tmp_path_factory.mktemp("conf") / "antrea-agent.conf"
-    config.write_text("antreaProxy: {proxyAll: true}\n")
-    options = ("--nodes", "2", "--encap-mode", request.param, "--config", str(config))
-    with running_cluster(*options) as cluster:
-        yield Entry(cluster, request.param)
+    if request.param == "encap":
+        yield request.getfixturevalue("proxy_all")
+    else:
+        with entry_lab(request.param) as made:
+            yield made
 
 
 @pytest.mark.kernel

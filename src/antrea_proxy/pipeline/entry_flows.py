@@ -22,15 +22,16 @@ from antrea_proxy.network.values import (
     ServiceEntry,
 )
 from antrea_proxy.openflow import fields
-from antrea_proxy.openflow.actions import Action, Conntrack, Nat, Resubmit, SetField
-from antrea_proxy.openflow.constants import CtState, NatKind
+from antrea_proxy.openflow.actions import Action, Conntrack, Nat, Output, Resubmit, SetField
+from antrea_proxy.openflow.constants import OFPP_IN_PORT, CtState, NatKind
 from antrea_proxy.openflow.match import Match
 from antrea_proxy.pipeline.base_flows import IPV4, IPV6, tracked
-from antrea_proxy.pipeline.layout import GATEWAY_PORT, TUNNEL_PORT, Layout
+from antrea_proxy.pipeline.layout import GATEWAY_PORT, REFUSE_PORT, TUNNEL_PORT, Layout
 from antrea_proxy.pipeline.registers import (
     DESTINATION,
     NODE_PORT,
     OUTPUT_PORT,
+    REFUSED_MARK,
     SERVICE_MARK,
     SNAT_ZONE,
     SOURCE,
@@ -80,6 +81,7 @@ def compile_entry(gateway: Gateway, entry: ServiceEntry, layout: Layout) -> Unit
         flows += _node_ports(family, entry)
         flows += _translation(family)
         flows += _untranslated(family, entry)
+        flows += _refusals(family)
     return Unit(flows=tuple(flows))
 
 
@@ -166,3 +168,21 @@ def _untranslated(family: _Family, entry: ServiceEntry) -> Iterator[FlowEntry]:
     here = (SOURCE, Source.OUTSIDE, SOURCE_MASK), (OUTPUT_PORT, GATEWAY_PORT), family.condition
     for address in (family.gateway, *_of(family, entry.local_addresses)):
         yield flow(owner, Table.COMMIT, 230, Match(*_FORTH, *here, (family.destination, int(address))), on)
+
+
+def _refusals(family: _Family) -> Iterator[FlowEntry]:
+    """The Node's own datagrams are refused under the virtual next hop's address: to an address of its own, the kernel
+    sends no ICMP error that bears the Service's (icmp_send() asks for a local source then). A RST it does send.
+    """  # noqa: D205 - the sentence does not fit a line
+    owner = entry_owner()
+    for protocol in (fields.IP_PROTO_UDP, fields.IP_PROTO_SCTP):
+        refused = (SOURCE, Source.GATEWAY, SOURCE_MASK), (OUTPUT_PORT, REFUSE_PORT), family.condition
+        match = Match(*refused, (fields.IP_PROTO, protocol))
+        mark = SetField(fields.CT_MARK, REFUSED_MARK, REFUSED_MARK)
+        under = Nat(kind=NatKind.SRC, address_min=family.hop)
+        commit = Conntrack(SNAT_ZONE, Table.OUTPUT.id, commit=True, actions=(under, mark))
+        yield flow(owner, Table.OUTPUT, 230, match, [SetField(SOURCE, 0, SOURCE_MASK), commit])
+    answer = Match(tracked(CtState.REL), (fields.CT_MARK, REFUSED_MARK, REFUSED_MARK), family.condition)
+    # The kernel takes in nothing whose source is an address of its own.
+    told: list[Action] = [SetField(family.source, int(family.hop)), Output(OFPP_IN_PORT)]
+    yield flow(owner, Table.CONNTRACK, 210, answer, told)

@@ -42,6 +42,9 @@ SNAT_ZONE: Final = 65521
 SERVICE_MARK: Final = 0x10
 """ct_mark of connections that a Service's translation committed, in both zones."""
 
+REFUSED_MARK: Final = 0x20
+"""ct_mark, in SNAT_ZONE, of the Node's own packets that are refused."""
+
 SOURCE_MARK_MASK: Final = 0xF
 """The bits of ct_mark that say where a connection was begun, as Source does."""
 

@@ -18,7 +18,6 @@ from antrea_proxy.openflow.actions import (
     LearnLoad,
     LearnMatch,
     Nat,
-    Output,
     Resubmit,
     SetField,
 )
@@ -34,6 +33,7 @@ from antrea_proxy.pipeline.registers import (
     CONNTRACK_ZONE,
     DESTINATION,
     NODE_PORT,
+    OUTPUT_PORT,
     SERVICE_MARK,
     SLOT,
     SOURCE,
@@ -67,7 +67,7 @@ LEARNED_PRIORITY: Final = 100
 IPV4: Final = 4
 ADDRESS_BYTES: Final = {4: 4, 6: 16}
 
-REFUSE: Final[tuple[Action, ...]] = (Output(REFUSE_PORT),)
+REFUSE: Final[tuple[Action, ...]] = (SetField(OUTPUT_PORT, REFUSE_PORT), Resubmit(Table.OUTPUT.id))
 """Into the host's stack, which refuses all that comes from this port.
 
 Pods address their frames to its MAC: the gateway's.
