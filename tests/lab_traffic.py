@@ -189,14 +189,15 @@ def converse(sock: socket.socket, path: str) -> str:
     return body.decode()
 
 
-def even(answers: Counter[str], servers: Sequence[str], *, deviations: float = 4.0) -> bool:
+def even(answers: Counter[str], servers: Sequence[str], *, deviations: float = 4.0, every: bool = True) -> bool:
     """Tell whether the servers, all of them and none else, had shares as even as chance would have them.
 
     All shares together are judged, by their chi-square: of 30 fair shares, one lies outside of three standard
     deviations in every thirteenth experiment. The limit is the value that a chi-square passes as rarely as a normal
-    variable passes so many standard deviations (4: once in 30,000; Wilson and Hilferty, 1931).
+    variable passes so many standard deviations (4: once in 30,000; Wilson and Hilferty, 1931). With few connections for
+    each server, chance leaves some without any, and `every` one need not have answered.
     """
-    if set(answers) != set(servers):
+    if not set(answers) <= set(servers) or (every and len(answers) < len(servers)):
         return False
     fair = answers.total() / len(servers)
     chi_square = sum((answers[server] - fair) ** 2 / fair for server in servers)
@@ -286,7 +287,19 @@ def _udp(sock: socket.socket, target: Target) -> Exchange:
     return sock.recv(65536).decode().strip()
 
 
-_KINDS: Final = {"tcp": (socket.SOCK_STREAM, _tcp), "udp": (socket.SOCK_DGRAM, _udp)}
+def _tcp_from_new_port(sock: socket.socket, target: Target) -> Exchange:
+    _bind_new_port(sock)
+    return (yield from _tcp(sock, target))
+
+
+FROM_NEW_PORTS: Final = "tcp from new ports"
+"""TCP from ports that follow each other. The kernel's own choice comes back soon, and then meets the same endpoint."""
+
+_KINDS: Final = {
+    FROM_NEW_PORTS: (socket.SOCK_STREAM, _tcp_from_new_port),
+    "tcp": (socket.SOCK_STREAM, _tcp),
+    "udp": (socket.SOCK_DGRAM, _udp),
+}
 
 
 @dataclass(slots=True, kw_only=True)

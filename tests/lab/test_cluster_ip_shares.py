@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
-from lab_cluster import Cluster, JsonObject
-from lab_stage import BOTH_PROTOCOLS, DUAL, Stage, await_service, slice_object
-from lab_traffic import Tally, even, many
+from lab_cluster import Cluster, wait_until
+from lab_many_endpoints import address_of, answering_everywhere, slices
+from lab_stage import BOTH_PROTOCOLS, DUAL, Stage, ask_agent, ask_service, await_service
+from lab_traffic import FROM_NEW_PORTS, Tally, even, many
 
 CONNECTIONS = 3000
+FEW = 257
+"""So many endpoints are shared evenly among the connections of one client."""
 
 
 @pytest.fixture(scope="module")
@@ -41,36 +45,72 @@ def test_three_thousand_connections_to_thirty_pods_all_succeed_and_are_shared_ev
     assert even(joined.answers, pods), sorted(joined.answers.items())
 
 
-def _ports_of_one_pod(stage: Stage, count: int) -> list[JsonObject]:
-    """Endpoints without Pods of their own: one Pod that listens on many ports, each of which says its number."""
-    containers = [
-        {"name": f"c{n}", "image": "pod-server", "args": ["--port", str(10_000 + n), "--hostname", str(10_000 + n)]}
-        for n in range(count)
-    ]
-    stage.cluster.run_pod(stage.namespace, f"ports-{count}", node="node-2", containers=containers)
-    return [{"name": "http", "port": 10_000 + number} for number in range(count)]
+@pytest.fixture(scope="module")
+def everywhere(cluster: Cluster) -> Iterator[None]:
+    """A host that is any number of endpoints."""
+    with answering_everywhere(cluster):
+        yield
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(300, marks=pytest.mark.full)])
-def test_a_service_of_many_endpoints_uses_each_of_them_evenly(stage: Stage, count: int) -> None:
-    cluster, namespace, name = stage.cluster, stage.namespace, f"many-{count}"
-    ports = _ports_of_one_pod(stage, count)
-    address, *_ = stage.service(name, selector=None, ports=[{"name": "http", "port": 80}])
-    pod_address, *_ = stage.addresses_of(f"ports-{count}")
-    cluster.apply(
-        *(
-            slice_object(namespace, name, f"{name}-{port['port']}", addresses=[pod_address], ports=[port])
-            for port in ports
-        )
-    )
-    await_service(cluster, namespace, name)
-    # The IPv6 half of the Service has no endpoints, so not every port can be awaited by its number.
-    # One client has some 14,000 ports to choose from: a second connection from a port has the first one's endpoint.
-    joined = Tally()
-    for client in stage.clients.values():
-        tally = many(client, "tcp", (address, 80), count=10 * count)
-        joined.answers += tally.answers
-        joined.failed += tally.failed
-    assert not joined.failed
-    assert even(joined.answers, [str(port["port"]) for port in ports]), sorted(joined.answers.items())
-    cluster.kubectl("delete", "-n", namespace, f"pod/ports-{count}", f"service/{name}", "--wait=false")
+def _big(count: int) -> object:
+    return pytest.param(count, marks=pytest.mark.full)
+
+
+@pytest.mark.usefixtures("everywhere")
+@pytest.mark.parametrize("count", [1, 2, 9, 10, 64, 65, 257, _big(1000), _big(5000)])
+def test_a_service_of_any_number_of_endpoints_uses_each_of_them_evenly(stage: Stage, count: int) -> None:
+    """Over TCP and UDP; up to 257 endpoints for a single client, beyond for clients of three Nodes together."""
+    name = f"of-{count}"
+    v4, *_ = stage.service(name, selector=None)
+    stage.cluster.apply(*slices(stage.namespace, name, count))
+    _await_endpoints(stage, name, count)
+    endpoints = [address_of(number) for number in range(count)]
+    connections = max(count * (10 if count <= 1000 else 6), 200)
+    clients = list(stage.clients.values()) if count > FEW else [stage.clients["node-1"]]
+    for protocol in (FROM_NEW_PORTS, "udp"):
+        answers: Counter[str] = Counter()
+        for client in clients:
+            tally = many(client, protocol, (v4, 80), count=connections // len(clients))
+            assert not tally.failed
+            answers += tally.answers
+        if count == 1:
+            assert set(answers) == set(endpoints)
+        else:
+            assert even(answers, endpoints, every=count <= 1000), (protocol, sorted(answers.items()))
+    stage.remove(name)
+
+
+@pytest.mark.usefixtures("everywhere")
+def test_a_change_of_one_endpoint_of_a_thousand_costs_its_part_of_the_messages(stage: Stage) -> None:
+    """The switch is told of some of eight thousand slots: those of the endpoint, and a few that move."""
+    stage.service("thousand", selector=None)
+    written = slices(stage.namespace, "thousand", 1000)
+    stage.cluster.apply(*written)
+    _await_endpoints(stage, "thousand", 1000)
+    before = _messages(stage)
+    last = written[-1]
+    endpoints = last["endpoints"]
+    assert isinstance(endpoints, list)
+    stage.cluster.apply(last | {"endpoints": endpoints[:-1]})
+    _await_endpoints(stage, "thousand", 999)
+    per_protocol = (_messages(stage) - before) / 2
+    assert 0 < per_protocol < 100
+    stage.remove("thousand")
+
+
+def _await_endpoints(stage: Stage, name: str, count: int) -> None:
+    """Wait until every Node has written so many endpoints of each IPv4 port to its switch."""
+
+    def in_place(node: str) -> bool:
+        seen = ask_service(stage.cluster, node, stage.namespace, name)
+        if seen is None or ask_agent(stage.cluster, node, "/v1/status")["pendingSince"] is not None:
+            return False
+        return [port["endpointsInUse"] for port in seen["ports"] if port["family"] == 4] == [count] * 2
+
+    for node in stage.nodes:
+        wait_until(lambda node=node: in_place(node), f"{count} endpoints on {node}")  # type: ignore[misc]
+
+
+def _messages(stage: Stage) -> int:
+    found: int = ask_agent(stage.cluster, "node-1", "/v1/status")["switch"]["messages"]
+    return found
