@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,19 +11,15 @@ import pytest
 
 from antrea_proxy.openflow import fields
 from antrea_proxy.openflow.constants import CtState
-from antrea_proxy.openflow.events import BundleCommitted
-from antrea_proxy.pipeline.connections import Connections
 from antrea_proxy.pipeline.flow_index import CompiledTables
 from antrea_proxy.pipeline.packets import TCP_ACK, TCP_SYN, Arp, Packet
 from antrea_proxy.pipeline.switch_trace import SwitchTrace, differences, parse_trace, trace_arguments
-from antrea_proxy.pipeline.units import Owner, Unit
 from antrea_proxy.pipeline.walk import walk
-from antrea_proxy.pipeline.walk_steps import Walk, WasTracked
-from switch.openflow_client import OpenFlowClient
+from antrea_proxy.pipeline.walk_steps import Walk
 from switch.ovs import BRIDGE, Switch
-from worlds import CLIENT, PODS, endpoint_slice, packet, service, world
+from switch.traced import add_ports, walk_and_trace, write
+from worlds import CLIENT, endpoint_slice, packet, service, world
 
-PORTS = {"antrea-tun0": 1, "antrea-gw0": 2, "antrea-refuse0": 3} | {pod.host_interface: pod.ofport for pod in PODS}
 SEED = 20260101
 SIZES = (1, 2, 3, 5, 7, 8, 16, 31, 40, 0)
 """Endpoints of a Service: a single one, groups with and without a split bucket, a slot table, none."""
@@ -58,30 +54,14 @@ TABLES = CompiledTables(HERE.units)
 @pytest.fixture(scope="module")
 def compiled(switch: Switch) -> Switch:
     """The switch, with the Node's ports and all that was compiled for it."""
-    for name, number in PORTS.items():
-        kind = ["type=geneve", "options:remote_ip=flow", "options:key=flow"] if number == 1 else ["type=internal"]
-        interface = ("set", "interface", name, *kind, f"ofport_request={number}")
-        switch.vsctl("add-port", BRIDGE, name, "--", *interface)
+    add_ports(switch)
     write(switch, HERE.units)
     return switch
 
 
-def write(switch: Switch, units: Mapping[Owner, Unit]) -> None:
-    """Commit all flows and groups, groups first."""
-    messages = [group.message for unit in units.values() for group in unit.groups]
-    messages += [entry.message for unit in units.values() for entry in unit.flows]
-    with OpenFlowClient(switch.management) as client:
-        for start in range(0, len(messages), 500):
-            outcome = client.commit(messages[start : start + 500])
-            assert isinstance(outcome, BundleCommitted), outcome
-
-
-def both(switch: Switch, first: Packet, connections: Connections = Connections()) -> tuple[Walk, SwitchTrace]:  # noqa: B008 - frozen
-    """Walk a packet as the tracker knows it, and trace it in the switch with the same answers of the tracker."""
-    once = walk(TABLES, first, connections=connections)
-    states = [event.state & ~(CtState.SNAT | CtState.DNAT) for event in once.events if isinstance(event, WasTracked)]
-    traced = parse_trace(switch.appctl(*trace_arguments(BRIDGE, first, states=states)))
-    return walk(TABLES, first, connections=connections, choose=traced.choose), traced
+def both(switch: Switch, first: Packet) -> tuple[Walk, SwitchTrace]:
+    """Walk a packet, and trace it in the switch."""
+    return walk_and_trace(switch, TABLES, first)
 
 
 def agreed(switch: Switch, first: Packet) -> Walk:
