@@ -253,7 +253,6 @@ def test_a_pod_that_reaches_its_own_service_leaves_what_is_gone_for_itself_and_i
     all_get(clients, {"other"}, "itself is out")
 
 
-@pytest.mark.kernel
 def test_what_changed_while_the_agent_was_away_is_cleaned_when_it_is_back(
     cluster: Cluster, stage: Stage, namespace: str, talkers: list[Talker]
 ) -> None:

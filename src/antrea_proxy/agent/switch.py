@@ -178,6 +178,8 @@ class _Link(asyncio.Protocol):
     def _require_open(self) -> None:
         if self.lost.is_set():
             raise SwitchLost(self._reason)
+        if not self._ready.done():
+            raise SwitchLost("the switch has not answered the OpenFlow handshake yet")
 
     def _flush(self) -> None:
         data = self._connection.data_to_send()
