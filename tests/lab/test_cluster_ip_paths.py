@@ -113,6 +113,20 @@ def test_an_endpoint_on_a_nodes_own_network_answers_pods_of_every_node(stage: St
             assert many(client, "udp", (address, 80), count=20).answers == {"on-the-host": 20}, f"{node} {address}"
 
 
+def test_an_endpoint_on_the_clients_own_node_answers_although_the_node_forgot_the_clients_mac_address(
+    stage: Stage,
+) -> None:
+    """As after a restart of the switch. The Node then asks for it under the address that the endpoint answers from."""
+    container = {"name": "c", "image": "pod-server", "args": ["--port", "18082", "--hostname", "at-home"]}
+    stage.cluster.run_pod(stage.namespace, "at-home", node="node-3", hostNetwork=True, containers=[container])
+    ports = [{"name": "http", "port": 80, "targetPort": 18082}]
+    for address in stage.service("at-home", app="at-home", ports=ports, endpoints=1):
+        client = stage.clients["node-3"]
+        assert client.get(address, 80) == "at-home", "from here on the client knows the gateway's MAC address"
+        stage.cluster.node("node-3").command("ip", "neigh", "flush", "dev", "antrea-gw0")
+        assert client.get(address, 80, timeout=1) == "at-home"
+
+
 def test_an_endpoint_outside_of_the_cluster_answers_and_sees_the_nodes_address(stage: Stage) -> None:
     cluster, namespace = stage.cluster, stage.namespace
     ports = [{**port, "port": 18081} for port in BOTH_PROTOCOLS]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
+from typing import Final
 
 from antrea_proxy.network.values import Gateway, Peer, Via
 from antrea_proxy.openflow import fields
@@ -17,6 +18,8 @@ from antrea_proxy.pipeline.pod_flows import link_local, neighbour_discovery
 from antrea_proxy.pipeline.registers import OUTPUT_PORT
 from antrea_proxy.pipeline.tables import Table
 from antrea_proxy.pipeline.units import CACHED_UNITS, FlowEntry, Owner, OwnerKind, Unit, flow
+
+_ARP_REPLY: Final = 2
 
 
 def gateway_owner(gateway: Gateway) -> Owner:
@@ -36,6 +39,10 @@ def compile_gateway(gateway: Gateway) -> Unit:
     if gateway.ipv4 is not None:
         asked_for = Match(ARP, (fields.ARP_TPA, int(gateway.ipv4)))
         flows.append(flow(owner, Table.NEIGHBOURS, 100, asked_for, [output]))
+        # The Node asks under the address that it is about to send from, which may be any of its own (arp_announce,
+        # ip-sysctl): an endpoint on the host network speaks from that one.
+        answered = Match((fields.ETH_DST, mac), ARP, (fields.ARP_OP, _ARP_REPLY))
+        flows.append(flow(owner, Table.NEIGHBOURS, 90, answered, [output]))
     if gateway.ipv6 is not None:
         flows += neighbour_discovery(owner, output, mac, (int(gateway.ipv6), link_local(mac)))
     return Unit(flows=tuple(flows))
