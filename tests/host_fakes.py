@@ -114,6 +114,7 @@ class FakeNft:
     tables: dict[str, object] = field(default_factory=dict)
     shields: set[str] = field(default_factory=set)
     words: str = ""
+    foreign_chains: tuple[tuple[str, str, str], ...] = ()
 
     async def write(self, table: Table) -> bool:
         """Make the table hold this."""
@@ -132,6 +133,10 @@ class FakeNft:
             return False
         self.tables[str(table)] = table
         return True
+
+    async def chains(self) -> tuple[tuple[str, str, str], ...]:
+        """Return the chains of others."""
+        return self.foreign_chains
 
     async def remove(self, family: str, name: str) -> None:
         """Remove a table."""

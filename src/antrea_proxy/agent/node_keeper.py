@@ -117,6 +117,7 @@ class NodeKeeper:
         self._held: HostState | None = None
         self._wake = asyncio.Event()
         self._wake_services = asyncio.Event()
+        self._beside_kube_proxy = False
         self._told = HostReport()
         self._taken: frozenset[IPAddress] = frozenset()
         self._seen: tuple[BridgePort, ...] = ()
@@ -281,7 +282,12 @@ class NodeKeeper:
         return done
 
     def _desired(self, network: Network, services: HostServices) -> HostState:
-        return desired_host(network, services, userspace_datapath=self.datapath_type == "netdev")
+        return desired_host(
+            network,
+            services,
+            userspace_datapath=self.datapath_type == "netdev",
+            beside_kube_proxy=self._beside_kube_proxy,
+        )
 
     def _tell(self, *, pending: bool, problem: str = "") -> None:
         report = HostReport(pending=pending, problem=problem or self.problem, taken=self._taken)
@@ -303,6 +309,7 @@ class NodeKeeper:
         services = self._services
         if network.service_entry is not None and services is None:
             return
+        self._beside_kube_proxy = network.service_entry is not None and await self._host.beside_kube_proxy()
         wanted = self._desired(network, services or HostServices())
         self._held = None
         repair = await self._host.apply(wanted)

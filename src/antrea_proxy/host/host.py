@@ -9,9 +9,10 @@ from typing import Protocol
 from antrea_proxy.host.changes import KernelChanges, diff
 from antrea_proxy.host.desired import PORTS_TABLE, TABLE, HostState
 from antrea_proxy.host.errors import HostError, raise_all
+from antrea_proxy.host.kube_proxy.presence import translates
 from antrea_proxy.host.nftables import Table
 from antrea_proxy.host.values import KernelState
-from antrea_proxy.network.values import REFUSAL_PORT
+from antrea_proxy.network.values import IPVS_DEVICE, REFUSAL_PORT
 
 _PASSES = 3
 """Taking an address away can take others with it (secondary ones of its subnet), so a pass may need another."""
@@ -38,6 +39,9 @@ class NftEffect(Protocol):
 
     async def change(self, table: Table) -> bool:
         """Change elements of a table that was written, unseen; say whether that was possible."""
+
+    async def chains(self) -> tuple[tuple[str, str, str], ...]:
+        """Return family, table and name of every chain of everybody."""
 
     async def remove(self, family: str, name: str) -> None:
         """Remove a table."""
@@ -117,6 +121,13 @@ class Host:
         if removed:
             await self._kernel.apply(removed)
         return True
+
+    async def beside_kube_proxy(self) -> bool:
+        """Whether kube-proxy's rules, too, would translate what comes to Services.
+
+        In its ipvs mode Services' addresses are the Node's own, and stay with it.
+        """
+        return IPVS_DEVICE not in await self._kernel.link_names() and await translates(self._nft)
 
     async def shield_port(self, interface: str) -> None:
         """Keep the kernel from taking in frames of a port that the userspace datapath reads; idempotent."""

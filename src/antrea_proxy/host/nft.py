@@ -111,6 +111,15 @@ class Nft:
                 if interface in _intact_shields(await self._listing(family, table)):
                     raise
 
+    async def chains(self) -> tuple[tuple[str, str, str], ...]:
+        """Return family, table and name of every chain of everybody.
+
+        Raises NftError.
+        """
+        listed = json.loads(await self._run("-j", "list", "chains"))["nftables"]
+        found = (item["chain"] for item in listed if "chain" in item)
+        return tuple((chain["family"], chain["table"], chain["name"]) for chain in found)
+
     async def ruleset(self) -> str:
         """Return all tables of everybody as nft's JSON (libnftables-json(5)), without the elements of sets.
 

@@ -39,10 +39,11 @@ Demand = NodePort | External
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostServices:
-    """All that Services ask for. `ranges` hold every ClusterIP, and little besides."""
+    """All that Services ask for. `ranges` hold all of `cluster_ips`, and little besides."""
 
     node_ports: frozenset[NodePort] = frozenset()
     externals: frozenset[External] = frozenset()
+    cluster_ips: frozenset[IPAddress] = frozenset()
     ranges: frozenset[IPNetwork] = frozenset()
 
     @property
@@ -73,7 +74,7 @@ class Demands:
 
     def take(self, services: Mapping[NamespacedName, ServicePorts]) -> bool:
         """Note what these Services ask for now; say whether that changes what is asked for in all."""
-        before, ranges = set(self._asked), dict(self._ranges)
+        before = set(self._asked)
         blocks: set[IPNetwork] = set()
         for name, ports in services.items():
             self._asked.update(new := tuple(set(demands(ports))))
@@ -85,7 +86,7 @@ class Demands:
             self._cover(block)
         for gone in [item for item, count in self._asked.items() if not count]:
             del self._asked[gone]
-        return self._asked.keys() != before or self._ranges != ranges
+        return self._asked.keys() != before or bool(blocks)
 
     @property
     def wanted(self) -> HostServices:
@@ -93,6 +94,7 @@ class Demands:
         return HostServices(
             node_ports=frozenset(item for item in self._asked if isinstance(item, NodePort)),
             externals=frozenset(item for item in self._asked if isinstance(item, External)),
+            cluster_ips=frozenset(address for given in self._cluster_ips.values() for address in given),
             ranges=frozenset(self._ranges.values()),
         )
 

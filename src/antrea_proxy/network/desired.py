@@ -10,6 +10,7 @@ from antrea_proxy.network.interfaces import PodInterface
 from antrea_proxy.network.mtu import BUILT, encapsulation_overhead
 from antrea_proxy.network.nodes import POD_CIDRS, NodeClaim, read_claims
 from antrea_proxy.network.values import (
+    IPVS_DEVICE,
     LOCALHOST,
     Gateway,
     IPAddress,
@@ -75,6 +76,7 @@ def desired_network(
             *problems,
             *(peer for peer in peers if isinstance(peer, NetworkProblem)),
             *_unmatched(node_name, settings, uplinks),
+            *_left_to_ipvs(node_name, settings, uplinks),
         ),
         service_entry=_service_entry(settings, uplinks),
         direct_return=direct,
@@ -98,13 +100,25 @@ def _service_entry(settings: Settings, uplinks: tuple[Uplink, ...]) -> ServiceEn
     """Without nodePortAddresses, NodePorts are at every address of the Node, localhost (of IPv4) included."""
     if not settings.antrea_proxy.proxy_all:
         return None
-    every = _in_order_of_value({item.ip for uplink in uplinks for item in uplink.addresses})
+    own = (uplink for uplink in uplinks if uplink.name != IPVS_DEVICE)
+    every = _in_order_of_value({item.ip for uplink in own for item in uplink.addresses})
     wanted = settings.antrea_proxy.node_port_addresses
     return ServiceEntry(
         local_addresses=every,
         node_port_addresses=tuple(ip for ip in every if not wanted or any(ip in cidr for cidr in wanted)),
         localhost=not wanted or any(LOCALHOST in cidr for cidr in wanted),
     )
+
+
+def _left_to_ipvs(node_name: str, settings: Settings, uplinks: tuple[Uplink, ...]) -> Iterator[NetworkProblem]:
+    if settings.antrea_proxy.proxy_all and any(uplink.name == IPVS_DEVICE for uplink in uplinks):
+        yield NetworkProblem(
+            node=node_name,
+            field="antreaProxy.proxyAll",
+            value="true",
+            reason=f"kube-proxy's ipvs mode has bound Services' addresses to {IPVS_DEVICE}: from outside and from the "
+            "Node itself they stay with it, but for NodePorts; run `antrea-proxy cleanup kube-proxy` once it is gone",
+        )
 
 
 def _unmatched(node_name: str, settings: Settings, uplinks: tuple[Uplink, ...]) -> Iterator[NetworkProblem]:

@@ -28,6 +28,9 @@ NODE_PORT_IPV6 = IPv6Address("fc01::aabb:ccdd:eefe")
 LOCALHOST = IPv4Address("127.0.0.1")
 """The address of localhost that NodePorts may have: IPv6 lets nothing to or from ::1 leave by an interface."""
 
+IPVS_DEVICE = "kube-ipvs0"
+"""The dummy device to which kube-proxy's ipvs mode binds the addresses of Services: they are not the Node's own."""
+
 REFUSAL_PORT = "antrea-refuse0"
 """The port that leads packets into the Node's own stack to be refused there."""
 

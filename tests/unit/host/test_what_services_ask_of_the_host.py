@@ -70,6 +70,7 @@ def test_a_service_asks_for_its_node_port_and_its_external_addresses_once() -> N
     assert demands.wanted == HostServices(
         node_ports=frozenset({NodePort(4, Protocol.TCP, 30080)}),
         externals=frozenset({external("172.31.0.1")}),
+        cluster_ips=frozenset({ip_address("10.96.0.10")}),
         ranges=frozenset({ip_network("10.96.0.10/32")}),
     )
     assert not demands.take(asking("web", externalIPs=["172.31.0.1"]))
@@ -159,3 +160,16 @@ def test_the_stand_in_of_an_address_stays_when_another_one_goes() -> None:
     addresses = [ip_address(f"10.0.0.{number}") for number in range(1, 6)]
     before = stand_ins(addresses)
     assert all(stand_ins(addresses[1:])[address] == before[address] for address in addresses[1:])
+
+
+def test_beside_kube_proxy_the_nodes_tracker_sees_nothing_of_services_that_are_ours() -> None:
+    """Those that are left to it are not among them, nor are the Node's own addresses."""
+    services = HostServices(
+        externals=frozenset({external("172.31.0.1"), external("172.18.0.1")}),
+        cluster_ips=frozenset({ip_address("10.96.0.10")}),
+        ranges=frozenset({ip_network("10.96.0.0/24")}),
+    )
+    state = desired_host(NETWORK, services, userspace_datapath=False, beside_kube_proxy=True)
+    assert elements(state, "service_addresses_v4") == {"172.31.0.1", "10.96.0.10"}
+    assert "notrack" in str(state.table.chains)
+    assert "notrack" not in str(host(services).table.chains)

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Final
 
 from antrea_proxy.host.errors import HostError
-from antrea_proxy.host.kube_proxy.names import IPTABLES_TABLES, IPVS_DEVICE
+from antrea_proxy.host.kube_proxy.names import IPTABLES_TABLES
 from antrea_proxy.host.kube_proxy.plan import Dumps
 from antrea_proxy.host.kube_proxy.programs import find, output_of
 from antrea_proxy.host.netlink import Netlink
 from antrea_proxy.host.nft import Nft
-from antrea_proxy.network.values import IPAddress
+from antrea_proxy.network.values import IPVS_DEVICE, IPAddress
 
 LEGACY_PREFIXES: Final = {"ip": "iptables", "ip6": "ip6tables"}
 """How the programs of each family begin."""

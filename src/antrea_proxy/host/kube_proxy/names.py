@@ -13,9 +13,6 @@ from typing import Final
 NFT_TABLES: Final = (("ip", "kube-proxy"), ("ip6", "kube-proxy"))
 """Family and name of the tables of the nftables mode."""
 
-IPVS_DEVICE: Final = "kube-ipvs0"
-"""The dummy device to which the ipvs mode binds the addresses of Services."""
-
 _CHAINS: Final = {
     "nat": frozenset(
         {

@@ -8,8 +8,7 @@ from typing import Any
 
 from antrea_proxy.host.kube_proxy import iptables_save, ipvs, nft_listing
 from antrea_proxy.host.kube_proxy.chains import Backend, ChainRemoval, chain_removal
-from antrea_proxy.host.kube_proxy.names import IPVS_DEVICE
-from antrea_proxy.network.values import IPAddress
+from antrea_proxy.network.values import IPVS_DEVICE, IPAddress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

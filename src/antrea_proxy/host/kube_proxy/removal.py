@@ -8,11 +8,11 @@ from antrea_proxy.host.errors import HostError, raise_all
 from antrea_proxy.host.kube_proxy import iptables_save, ipvs, nft_listing
 from antrea_proxy.host.kube_proxy.chains import Backend
 from antrea_proxy.host.kube_proxy.looking import LEGACY_PREFIXES, legacy_program
-from antrea_proxy.host.kube_proxy.names import IPVS_DEVICE
 from antrea_proxy.host.kube_proxy.plan import Plan
 from antrea_proxy.host.kube_proxy.programs import ProgramFailed, find, output_of
 from antrea_proxy.host.netlink import Netlink
 from antrea_proxy.host.nft import Nft
+from antrea_proxy.network.values import IPVS_DEVICE
 
 _LOCK_SECONDS = "10"
 """How long another program may hold the lock of the legacy back end (iptables(8), `--wait`)."""
