@@ -173,3 +173,33 @@ def test_addresses_that_are_not_ready_are_published_where_the_service_says_so(
     patch = '{"spec": {"publishNotReadyAddresses": true}}'
     cluster.kubectl("patch", "service", "-n", namespace, "never", "-p", patch)
     wait_until(lambda: outcome(client, address) == "never", "the Pod is published")
+
+
+def test_a_pod_on_the_network_of_its_node_is_an_endpoint_of_that_node_for_a_local_policy(
+    cluster: Cluster, stage: Stage, namespace: str
+) -> None:
+    container = {"name": "server", "image": "pod-server", "args": ["--port", "18082", "--hostname", "on-the-host"]}
+    cluster.run_pod(namespace, "host", node="node-2", hostNetwork=True, containers=[container])
+    ports = [{"port": 80, "targetPort": 18082}]
+    address = cluster.expose(namespace, "host", port=80, ports=ports, internalTrafficPolicy="Local")
+    wait_until(lambda: outcome(stage.clients["node-2"], address) == "on-the-host", "answered on its own Node")
+    wait_until(lambda: outcome(stage.clients["node-1"], address) == "dropped", "dropped on another Node")
+
+
+def test_clients_fall_back_to_their_zone_when_the_endpoint_of_their_node_ends_and_return_when_there_is_one_again(
+    cluster: Cluster, stage: Stage, namespace: str
+) -> None:
+    """KEP 3015: node-1 and node-3 are in one zone, node-2 in another."""
+    for number in (1, 2, 3):
+        cluster.run_pod(namespace, f"web-{number}", node=f"node-{number}", labels={"app": "web"})
+    address = cluster.expose(namespace, "web", port=80, trafficDistribution="PreferSameNode")
+    client = stage.clients["node-1"]
+
+    def reached(*servers: str) -> None:
+        wait_until(lambda: set(many(client, "tcp", (address, 80), count=30).answers) == set(servers), f"{servers}")
+
+    reached("web-1")
+    cluster.kubectl("delete", "pod", "-n", namespace, "web-1")
+    reached("web-3")
+    cluster.run_pod(namespace, "web-1", node="node-1", labels={"app": "web"})
+    reached("web-1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pytest
 from hypothesis import given, note, seed, settings
 
 from antrea_proxy.pipeline.units import Owner, Unit
@@ -28,6 +29,7 @@ def _has_flow(question: Question) -> bool:
     return not question.address.startswith("NodePort")
 
 
+@pytest.mark.timeout(3600)
 @seed(SEED)
 @settings(max_examples=COUNT)
 @given(history=histories)

@@ -37,6 +37,7 @@ def node(switch: Switch) -> Switch:
     return switch
 
 
+@pytest.mark.timeout(600)
 @seed(SEED)
 @settings(max_examples=COUNT)
 @given(history=histories)
