@@ -77,7 +77,7 @@ def _ingress(stage: Stage, name: str) -> list[str]:
 
 def test_a_client_is_forgotten_when_its_time_is_over_since_its_last_new_connection(stage: Stage) -> None:
     """What goes over an old connection does not count, and a new connection within the time begins it anew."""
-    client, timeout = stage.clients[NODE], 3
+    client, timeout = stage.clients[NODE], 2
     v4, _ = stage.service("brief", endpoints=3, **client_ip(timeout))
     own, _ = stage.addresses_of(client.name)
     before = _memories(stage, own)
@@ -85,7 +85,7 @@ def test_a_client_is_forgotten_when_its_time_is_over_since_its_last_new_connecti
     with client.connect(v4, 80) as talk:
         assert converse(talk, "/hostname") == first
         for _ in range(3):
-            time.sleep(timeout - 1.5)
+            time.sleep(timeout - 1)
             assert client.get(v4, 80) == first
         last = time.monotonic()
         while time.monotonic() < last + timeout - 0.5:
