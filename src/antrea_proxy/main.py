@@ -56,7 +56,7 @@ from antrea_proxy.ovsdb import (
     switch_version,
     tracked_connections,
 )
-from antrea_proxy.pipeline.capabilities import unsupported_protocols
+from antrea_proxy.pipeline.capabilities import may_choose_ports, unsupported_protocols
 from antrea_proxy.pipeline.packets import Packet
 from antrea_proxy.pipeline.pod_flows import pod_owner
 from antrea_proxy.pipeline.registers import CONNTRACK_ZONE
@@ -175,6 +175,7 @@ class Agent:
         if await self._keeper.has_bridge() and not await self._keeper.is_ours():
             await self._inspect()
         await self._keeper.prepare()
+        kind_of_switch = {"datapath_type": self._keeper.datapath_type, "ovs_version": self._ovs_version}
         status = AgentStatus(node_name=options.node_name, version=__version__, started_at=time.time())
         self._board = StatusBoard(status)
         self._reconciler = Reconciler(
@@ -191,14 +192,11 @@ class Agent:
                 selection=ServiceSelection.of(settings),
                 proxy_all=settings.antrea_proxy.proxy_all,
                 load_balancer_ips=settings.antrea_proxy.proxy_load_balancer_ips,
-                unsupported=unsupported_protocols(
-                    datapath_type=self._keeper.datapath_type, ovs_version=self._ovs_version
-                ),
+                unsupported=unsupported_protocols(**kind_of_switch),
             ),
+            chooses_ports=may_choose_ports(**kind_of_switch),
         )
-        self._reconciler.describe_switch(
-            bridge=settings.ovs_bridge, datapath_type=self._keeper.datapath_type, ovs_version=self._ovs_version
-        )
+        self._reconciler.describe_switch(bridge=settings.ovs_bridge, **kind_of_switch)
         if settings.antrea_proxy.proxy_all and not settings.antrea_proxy.disable_service_health_check_server:
             self._health = self._health_of_services()
         restored = await self._wiring.restore()

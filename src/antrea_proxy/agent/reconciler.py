@@ -89,9 +89,9 @@ class Reconciler:
     `network` computes the Node's network from the cluster, or says why it cannot; `admit` raises if what a switch holds
     must not be touched; `publish` is given the new status after every step forward, `problems_changed` all that is
     wrong with a Service whenever that may be something else, and `serve` what Services ask of the Node's own stack,
-    once the switch is ready for it. `cleaner` is told what was decided, and what of it the switch has confirmed.
-    `reconnecting` and `retrying` make the delays between attempts to reach the switch, and at what it refused. All
-    methods belong to the event loop's thread.
+    once the switch is ready for it. `chooses_ports` is what pipeline.capabilities says of the switch's tracker.
+    `cleaner` is told what was decided, and what of it the switch has confirmed. `reconnecting` and `retrying` make the
+    delays between attempts to reach the switch, and at what it refused. All methods belong to the event loop's thread.
     """
 
     def __init__(
@@ -105,6 +105,7 @@ class Reconciler:
         publish: Callable[[AgentStatus], None],
         cleaner: ConnectionCleaner,
         rules: Rules,
+        chooses_ports: bool = False,
         problems_changed: Callable[[NamespacedName, tuple[Problem, ...]], None] = _nobody_asks,
         serve: Callable[[HostServices], None] = lambda _: None,
         reconnecting: Callable[[], Backoff] = reconnect_delays,
@@ -119,6 +120,7 @@ class Reconciler:
         self._serve = serve
         self._demands = Demands()
         self._rules = rules
+        self._chooses_ports = chooses_ports
         self._reconnecting = reconnecting
         self._ids: GroupIds[LoadBalancerName] = GroupIds()
         self._histories: Histories[LoadBalancerName] = Histories()
@@ -384,7 +386,7 @@ class Reconciler:
         self.status = replace(self.status, network=self._network, network_problems=problems)
         if self._network is None:
             return {}
-        units = compile_network(self._network)
+        units = compile_network(self._network, chooses_ports=self._chooses_ports)
         gone = {owner for owner in self._network_owners - units.keys() if self._installation.concerns(owner)}
         self._network_owners = frozenset(units) | gone
         return units | dict.fromkeys(gone, EMPTY)

@@ -17,7 +17,7 @@ from antrea_proxy.openflow.actions import (
     Resubmit,
     SetField,
 )
-from antrea_proxy.openflow.constants import OFPP_IN_PORT, CtState
+from antrea_proxy.openflow.constants import OFPP_IN_PORT, CtState, NatKind
 from antrea_proxy.openflow.match import Match
 from antrea_proxy.pipeline.layout import GATEWAY_PORT, TUNNEL_PORT, Layout
 from antrea_proxy.pipeline.registers import (
@@ -65,7 +65,7 @@ def _flows(layout: Layout) -> Iterator[FlowEntry]:
     yield from _conntrack()
     yield from _passages()
     yield from _forwarding(layout)
-    yield from _commit()
+    yield from _commit(layout)
     yield from _output()
 
 
@@ -146,8 +146,13 @@ def via_gateway(layout: Layout) -> list[Action]:
     ]
 
 
-def _commit() -> Iterator[FlowEntry]:
-    """A refusal's RST must not begin a connection: the client's next attempt would be taken for its reply."""
+def _commit(layout: Layout) -> Iterator[FlowEntry]:
+    """A refusal's RST must not begin a connection: the client's next attempt would be taken for its reply.
+
+    A translation of the source without an address keeps it, and its port if the replies can be told from those of any
+    other connection; a Service's may lead the same client port to the same endpoint.
+    """
+    unambiguous = (Nat(kind=NatKind.SRC),) if layout.chooses_ports else ()
     unserved = (fields.CT_MARK, 0, SERVICE_MARK)
     new = tracked(CtState.NEW)
     for family in (IPV4, IPV6):
@@ -155,7 +160,7 @@ def _commit() -> Iterator[FlowEntry]:
         yield flow(OWNER, Table.COMMIT, 210, reset, [Resubmit(Table.OUTPUT.id)])
         for source in Source:
             mark = SetField(fields.CT_MARK, source.value, SOURCE_MARK_MASK)
-            commit = Conntrack(CONNTRACK_ZONE, Table.OUTPUT.id, commit=True, actions=(mark,))
+            commit = Conntrack(CONNTRACK_ZONE, Table.OUTPUT.id, commit=True, actions=(*unambiguous, mark))
             match = Match(new, unserved, (SOURCE, source.value, SOURCE_MASK), family)
             yield flow(OWNER, Table.COMMIT, 200, match, [commit])
 

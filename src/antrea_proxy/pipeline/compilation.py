@@ -12,12 +12,16 @@ from antrea_proxy.pipeline.pod_flows import compile_pod, pod_owner
 from antrea_proxy.pipeline.units import Owner, Unit
 
 
-def compile_network(network: Network) -> dict[Owner, Unit]:
-    """The units of the base pipeline, the gateway, every peer and every Pod."""
+def compile_network(network: Network, *, chooses_ports: bool = False) -> dict[Owner, Unit]:
+    """The units of the base pipeline, the gateway, every peer and every Pod.
+
+    `chooses_ports` says that the switch's tracker may (capabilities.may_choose_ports).
+    """
     layout = Layout(
         gateway_mac=mac_number(network.gateway.mac),
         tunnel=network.tunnel is not None,
         direct_return=network.node_name if network.direct_return else "",
+        chooses_ports=chooses_ports,
     )
     base = compile_base(layout)
     if layout.direct_return:

@@ -18,11 +18,13 @@ class Layout:
     """What differs from Node to Node: the gateway's MAC address, and whether there is a tunnel to peers.
 
     `direct_return` is the Node's own name where connections may be sent on to other Nodes untranslated, else empty.
+    `chooses_ports` lets the tracker give a direct connection another source port (see capabilities).
     """
 
     gateway_mac: int
     tunnel: bool
     direct_return: str = ""
+    chooses_ports: bool = False
 
 
 def mac_number(text: str) -> int:
