@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from antrea_proxy.host.address_watch import AddressWatch
 from antrea_proxy.host.desired import HostState, desired_host
 from antrea_proxy.host.errors import InterfaceMissing, KernelRefused, NamespaceMissing, NftError
 from antrea_proxy.host.host import Host, Repair
@@ -549,5 +550,39 @@ def test_cleanup_leaves_nothing_of_services(node: Path) -> None:
         assert not ip("-6", "route", "show", "table", "all", "proto", "78")
         assert not any("fwmark" in item for item in ip("rule") + ip("-6", "rule"))
         assert not [item for item in ip("neigh", "show", "nud", "permanent") if item["dev"] == "antrea-gw0"]
+
+    within(work())
+
+
+def test_an_address_that_comes_or_goes_wakes_who_waits_and_nothing_else_does(node: Path) -> None:
+    async def work() -> None:
+        watch = AddressWatch()
+        for change in ("add", "del"):
+            waiting = asyncio.create_task(watch.wait_for_change())
+            await asyncio.sleep(0.1)
+            run("ip", "route", "replace", "192.0.2.0/24", "dev", "eth0")
+            await asyncio.sleep(0.1)
+            assert not waiting.done()
+            run("ip", "address", change, "172.18.0.77/24", "dev", "eth0")
+            await asyncio.wait_for(waiting, 5)
+        watch.close()
+
+    within(work())
+
+
+@pytest.mark.parametrize("mode", ["iptables", "iptables, legacy", "nftables"])
+def test_kube_proxys_rules_are_known_by_the_names_of_chains(node: Path, mode: str) -> None:
+    async def work() -> None:
+        host = Host(Netlink(), Nft())
+        await host.apply(serving(30080))
+        assert not await host.beside_kube_proxy()
+        if mode == "nftables":
+            run("nft", "add", "table", "ip", "kube-proxy")
+            run("nft", "add", "chain", "ip", "kube-proxy", "services")
+        else:
+            program = "iptables-legacy" if "legacy" in mode else "iptables-nft"
+            for chain in ("KUBE-SERVICES", "KUBE-PROXY-CANARY"):
+                run(program, "-t", "nat", "-N", chain)
+        assert await host.beside_kube_proxy()
 
     within(work())

@@ -83,6 +83,9 @@ class Addresses(Protocol):
     async def wait_for_change(self) -> None:
         """Return after the next change."""
 
+    def close(self) -> None:
+        """Tell no more."""
+
 
 class NodeKeeper:
     """Keeps the Node as the network and the Services ask for.
@@ -209,6 +212,7 @@ class NodeKeeper:
         finally:
             for waiting in (switch, wake, services, addresses):
                 waiting.cancel()
+            self._addresses.close()
 
     async def cleanup(self) -> None:
         """Remove the bridge, if it is ours, and all that is ours on the Node.

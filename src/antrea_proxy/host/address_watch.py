@@ -27,6 +27,12 @@ class AddressWatch:
         await asyncio.sleep(_SETTLE_S)
         self._drain(self._socket)
 
+    def close(self) -> None:
+        """Watch no longer."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
     @staticmethod
     async def _receive(sock: socket.socket) -> None:
         try:

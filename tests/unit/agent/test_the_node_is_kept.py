@@ -72,6 +72,9 @@ class FakeLinks:
         """Return after the next change."""
         await self.change.wait()
 
+    def close(self) -> None:
+        """Tell no more."""
+
     def become(self, *found: Uplink) -> None:
         """Let the Node have these."""
         self.found = found

@@ -14,9 +14,12 @@ from antrea_proxy.network.desired import desired_network
 from antrea_proxy.network.nodes import TRANSPORT_ADDRESSES
 from antrea_proxy.network.values import Network, NetworkProblems, Peer, Uplink, Via
 from antrea_proxy.settings import Settings, TrafficEncapMode, TunnelType
+from antrea_proxy.settings.values import AntreaProxySettings
 
 ETH0 = Uplink(name="eth0", mtu=1500, addresses=(ip_interface("172.18.0.1/24"), ip_interface("fd00:18::1/64")))
 NO_ENCAP = Settings(traffic_encap_mode=TrafficEncapMode.NO_ENCAP)
+
+DUMMY = Uplink(name="dummy0", mtu=1500, addresses=(ip_interface("203.0.113.9/32"),))
 
 
 def node(
@@ -301,3 +304,41 @@ def test_whatever_nodes_claim_the_cidrs_that_are_used_do_not_overlap_and_no_node
 def test_the_order_in_which_nodes_are_listed_does_not_matter(nodes: list[Node]) -> None:
     """Lists come in any order after a relist."""
     assert network(*nodes) == network(*sorted(nodes, key=lambda item: item.metadata.name))
+
+
+def proxying_all(*node_port_addresses: str) -> Settings:
+    """Give settings with proxyAll, and nodePortAddresses."""
+    cidrs = tuple(ip_network(cidr) for cidr in node_port_addresses)
+    return Settings(antrea_proxy=AntreaProxySettings(proxy_all=True, node_port_addresses=cidrs))
+
+
+def test_without_proxy_all_the_nodes_own_stack_takes_no_part_in_services() -> None:
+    assert network(node(1)).service_entry is None
+
+
+def test_node_ports_are_at_every_address_of_the_node_and_at_localhost() -> None:
+    entry = network(node(1), settings=proxying_all(), uplinks=(ETH0, DUMMY)).service_entry
+    assert entry is not None
+    assert [str(address) for address in entry.node_port_addresses] == ["172.18.0.1", "203.0.113.9", "fd00:18::1"]
+    assert entry.localhost
+
+
+def test_node_port_addresses_choose_among_the_nodes_addresses_and_localhost() -> None:
+    entry = network(node(1), settings=proxying_all("203.0.113.0/24"), uplinks=(ETH0, DUMMY)).service_entry
+    assert entry is not None
+    assert [str(address) for address in entry.node_port_addresses] == ["203.0.113.9"]
+    assert [str(address) for address in entry.local_addresses] == ["172.18.0.1", "203.0.113.9", "fd00:18::1"]
+    assert not entry.localhost
+
+
+def test_node_port_addresses_that_match_nothing_are_named_with_what_the_node_has() -> None:
+    (problem,) = network(node(1), settings=proxying_all("198.51.100.0/24")).problems
+    assert "antreaProxy.nodePortAddresses: '198.51.100.0/24'" in str(problem)
+    assert "172.18.0.1" in str(problem)
+
+
+def test_addresses_that_ipvs_bound_for_services_are_not_the_nodes_and_stay_with_kube_proxy() -> None:
+    found = network(node(1), settings=proxying_all(), uplinks=(ETH0, replace(DUMMY, name="kube-ipvs0")))
+    assert found.service_entry is not None
+    assert [str(address) for address in found.service_entry.local_addresses] == ["172.18.0.1", "fd00:18::1"]
+    assert "stay with it" in str(found.problems[0])
