@@ -192,6 +192,8 @@ class Agent:
                 selection=ServiceSelection.of(settings),
                 proxy_all=settings.antrea_proxy.proxy_all,
                 load_balancer_ips=settings.antrea_proxy.proxy_load_balancer_ips,
+                direct_return=settings.feature_gates.enabled("LoadBalancerModeDSR"),
+                default_mode=settings.antrea_proxy.default_load_balancer_mode,
                 unsupported=unsupported_protocols(**kind_of_switch),
             ),
             chooses_ports=may_choose_ports(**kind_of_switch),

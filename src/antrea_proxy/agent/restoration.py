@@ -101,14 +101,15 @@ def histories(
         if entry.table == Table.DIRECT_SLOT.id:
             owners.setdefault(number, {})[slot] = name
         elif name:
-            former.setdefault(number, {}).setdefault(slot, {})[values[fields.TUNNEL_ID]] = name
+            former.setdefault(number, {}).setdefault(slot, {})[-entry.priority] = name
     found: dict[LoadBalancerName, History] = {}
     for balancer, number in known.items():
         slots = owners.get(number, {})
         if slots and slots.keys() == set(range(len(slots))):
             before = former.get(number, {})
+            asked = [[name for _, name in sorted(before.get(slot, {}).items())] for slot in range(len(slots))]
             found[balancer] = History(
                 tuple(slots[slot] for slot in range(len(slots))),
-                tuple(tuple(name for _, name in sorted(before.get(slot, {}).items())) for slot in range(len(slots))),
+                tuple(tuple(name for name in names if name != slots[slot]) for slot, names in enumerate(asked)),
             )
     return found

@@ -197,6 +197,7 @@ def _table(network: Network, services: HostServices, *, beside_kube_proxy: bool)
                 f"iifname {quoted(REFUSAL_PORT)} meta l4proto tcp reject with tcp reset",
                 f"iifname {quoted(REFUSAL_PORT)} reject with icmpx type port-unreachable",
                 f"iifname {quoted(network.gateway.name)} ip daddr 127.0.0.0/8 drop",
+                *(() if entry is None else _untracked(network)),
             ),
         ),
     ]
@@ -272,6 +273,26 @@ def _entry_sets(network: Network, entry: ServiceEntry, services: HostServices) -
             interval=False,
             elements=frozenset(ports),
         )
+        if network.direct_return:
+            direct = {
+                f"{item.address} . {item.protocol.name.lower()} . {item.port}"
+                for item in services.externals
+                if item.direct and item.address.version == version and item.address not in entry.local_addresses
+            }
+            yield Set(
+                name=f"direct_v{version}",
+                type=f"ipv{version}_addr . inet_proto . inet_service",
+                interval=False,
+                elements=frozenset(direct),
+            )
+
+
+def _untracked(network: Network) -> Iterator[str]:
+    """In DSR mode a Node sees one direction of a connection, which the kernel's tracker would call invalid."""
+    for version in _families(network) if network.direct_return else ():
+        ip, name = _KEYWORDS[version], f"@direct_v{version}"
+        yield f"{ip} daddr . meta l4proto . th dport {name} notrack"
+        yield f"iifname {quoted(network.gateway.name)} {ip} saddr . meta l4proto . th sport {name} notrack"
 
 
 def _entry_chains(network: Network, entry: ServiceEntry) -> Iterator[Chain]:

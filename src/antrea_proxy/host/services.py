@@ -27,11 +27,12 @@ class NodePort(NamedTuple):
 
 
 class External(NamedTuple):
-    """A port of a load-balancer IP or an external IP."""
+    """A port of a load-balancer IP or an external IP; of a `direct` one, each Node may see one direction alone."""
 
     address: IPAddress
     protocol: Protocol
     port: int
+    direct: bool = False
 
 
 Demand = NodePort | External
@@ -59,7 +60,7 @@ def demands(ports: ServicePorts) -> Iterator[Demand]:
             if frontend.kind is FrontendKind.NODE_PORT:
                 yield NodePort(port.family, port.protocol, frontend.port)
             elif frontend.kind is not FrontendKind.CLUSTER_IP and frontend.address is not None:
-                yield External(frontend.address, port.protocol, frontend.port)
+                yield External(frontend.address, port.protocol, frontend.port, frontend.direct)
 
 
 @dataclass(slots=True)

@@ -53,12 +53,12 @@ def desired_network(
     transport = _transport_addresses(ours, settings, uplinks)
     if isinstance(transport, NetworkProblem):
         return NetworkProblems(problems=(transport,))
-    mtu = _mtu(node_name, settings, transport, uplinks)
+    encap = settings.traffic_encap_mode is TrafficEncapMode.ENCAP
+    direct = settings.antrea_proxy.proxy_all and settings.feature_gates.enabled("LoadBalancerModeDSR")
+    mtu = _mtu(node_name, settings, transport, uplinks, encapsulated=encap or direct)
     if isinstance(mtu, NetworkProblem):
         return NetworkProblems(problems=(mtu,))
-    encap = settings.traffic_encap_mode is TrafficEncapMode.ENCAP
     others = [claim for claim in claims.values() if claim.name != node_name]
-    direct = settings.antrea_proxy.proxy_all and settings.feature_gates.enabled("LoadBalancerModeDSR")
     peers = [_peer(claim, transport, uplinks, encap=encap, direct=direct) for claim in others if claim.pod_cidrs]
     return Network(
         node_name=node_name,
@@ -166,9 +166,17 @@ def _transport_addresses(
 
 
 def _mtu(
-    node_name: str, settings: Settings, transport: tuple[IPAddress, ...], uplinks: tuple[Uplink, ...]
+    node_name: str,
+    settings: Settings,
+    transport: tuple[IPAddress, ...],
+    uplinks: tuple[Uplink, ...],
+    *,
+    encapsulated: bool,
 ) -> int | NetworkProblem:
-    """Return the smallest of the uplinks that carry Pods, less the tunnel's headers; or defaultMTU as it is."""
+    """Return the smallest of the uplinks that carry Pods, less the tunnel's headers; or defaultMTU as it is.
+
+    Connections in DSR mode go through the tunnel without encapsulation of Pods' own, too.
+    """
     if settings.default_mtu:
         return settings.default_mtu
     carriers = [uplink for uplink in uplinks if any(item.ip in transport for item in uplink.addresses)]
@@ -176,7 +184,7 @@ def _mtu(
         value = ", ".join(map(str, transport))
         return NetworkProblem(node=node_name, field="transport address", value=value, reason=_NONE_ON_UPLINK)
     mtu = min(uplink.mtu for uplink in carriers)
-    if settings.traffic_encap_mode is TrafficEncapMode.ENCAP:
+    if encapsulated:
         mtu -= encapsulation_overhead(settings.tunnel_type, transport[0].version)
     return mtu
 

@@ -3,12 +3,12 @@
 On the ingress Node a connection passes DirectReturn, DirectSlot and DirectNode, untracked and untranslated, and leaves
 through the tunnel. The Node that has its slot translates it to an endpoint of its own, and answers the client itself. A
 segment of a connection that it does not know may belong to one that began before the slot moved: it is handed over to
-those who had the slot before, one after the other (the daisy chain of Beamer, NSDI '18).
+those who have the slot or had it before, one after the other (the daisy chain of Beamer, NSDI '18).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from ipaddress import IPv4Address
@@ -20,11 +20,11 @@ from antrea_proxy.network.values import Peer
 from antrea_proxy.openflow import fields
 from antrea_proxy.openflow.actions import Action, CopyField, DecrementTtl, Output, Resubmit, SetField
 from antrea_proxy.openflow.batch_encoding import Template
-from antrea_proxy.openflow.constants import CtState, GroupId
+from antrea_proxy.openflow.constants import OFPP_IN_PORT, CtState, GroupId
 from antrea_proxy.openflow.match import Match
 from antrea_proxy.openflow.messages import FlowMod
 from antrea_proxy.pipeline.base_flows import ICMPV6, IPV4, IPV6, OWNER, TCP, tracked
-from antrea_proxy.pipeline.direct_slots import MOST_FORMER, Bits, History, node_key
+from antrea_proxy.pipeline.direct_slots import Bits, History, node_key, visit_bit
 from antrea_proxy.pipeline.layout import TUNNEL_PORT, VIRTUAL_MAC, Layout
 from antrea_proxy.pipeline.registers import BALANCER, NODE, SLOT, SOURCE, SOURCE_MASK, Source
 from antrea_proxy.pipeline.service_templates import l4_source, to_address, to_port
@@ -58,13 +58,9 @@ def stages(layout: Layout) -> Iterator[FlowEntry]:
     yield flow(OWNER, Table.DIRECT_NODE, 0, Match(), [SetField(NODE, 0), *on])
     yield flow(OWNER, Table.DIRECT_HANDOVER, 0, Match(), served)
     yield flow(OWNER, Table.DIRECT_FORMER, 0, Match(), [*_FORGET, *served])
-    yield flow(OWNER, Table.DIRECT_HOP, 0, Match(), [SetField(NODE, 0), *served])
-    for hops in range(MOST_FORMER):
-        actions: list[Action] = [SetField(fields.TUNNEL_ID, hops + 1), Resubmit(Table.DIRECT_NODE.id)]
-        yield flow(OWNER, Table.DIRECT_HOP, PRIORITY, Match((fields.TUNNEL_ID, hops)), actions)
     # What nobody knows ends here, or it would go round between this Node and its own stack: a segment without SYN that
     # the tracker takes for a new connection is asked about, and so is a RST, which it calls invalid.
-    for table in (Table.DIRECT_HANDOVER, Table.DIRECT_FORMER, Table.DIRECT_HOP):
+    for table in (Table.DIRECT_HANDOVER, Table.DIRECT_FORMER):
         yield flow(OWNER, table, PRIORITY - 50, Match(tracked(CtState.INV)))
     for family, protocol in ((IPV4, _ICMP), (IPV6, ICMPV6)):
         for source in _OUTSIDE:
@@ -95,15 +91,23 @@ def peer_flow(owner: Owner, peer: Peer, layout: Layout) -> Iterator[FlowEntry]:
         SetField(fields.ETH_SRC, layout.gateway_mac),
         SetField(fields.ETH_DST, VIRTUAL_MAC),
         SetField(target, int(address)),
-        Output(TUNNEL_PORT),
     ]
-    yield flow(owner, Table.DIRECT_NODE, PRIORITY, Match((NODE, node_key(peer.name))), actions)
+    chosen, handed_over = (NODE, node_key(peer.name)), (fields.IN_PORT, TUNNEL_PORT)
+    for family in (IPV4, IPV6):
+        yield flow(owner, Table.DIRECT_NODE, PRIORITY, Match(chosen, family), [*actions, Output(TUNNEL_PORT)])
+        back = Match(chosen, handed_over, family)
+        yield flow(owner, Table.DIRECT_NODE, PRIORITY + 10, back, [*actions, Output(OFPP_IN_PORT)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectPort:
-    """A Service port in DSR mode. `number` stands for it in BALANCER, `history` says who has its slots, and who had."""
+    """A Service port in DSR mode, on the Node `node`.
 
+    `number` stands for it in BALANCER, `history` says who has its slots, and who had. `places` are those of all Nodes.
+    """
+
+    node: str
+    places: Mapping[str, int]
     number: GroupId
     family: int
     protocol: Protocol
@@ -175,24 +179,27 @@ def _slots(port: DirectPort, owner: Owner) -> Iterator[FlowEntry]:
 
 
 def _former(port: DirectPort, owner: Owner) -> list[FlowEntry]:
-    if port.protocol is not Protocol.TCP:
+    if port.protocol is not Protocol.TCP or port.node not in port.places:
         return []
+    own = visit_bit(port.places[port.node])
     rows = [
-        (slot, hops, node_key(name))
-        for slot, names in enumerate(port.history.former)
-        for hops, name in enumerate(names)
+        (slot, name, rank)
+        for slot in range(len(port.history.owners))
+        for rank, name in enumerate(port.history.asked(slot, port.node))
+        if name in port.places
     ]
-    if not rows:
-        return []
-    messages = _former_template().stamp(
-        {
-            "balancer": np.full(len(rows), port.number, np.uint32),
-            "slot": np.array([slot for slot, _, _ in rows], np.uint32),
-            "hops": np.array([hops for _, hops, _ in rows], np.uint64),
-            "node": np.array([key for _, _, key in rows], np.uint64),
-        }
-    )
-    return [sealed(owner, message.tobytes()) for message in messages]
+    flows: list[FlowEntry] = []
+    for asked in sorted({(name, rank) for _, name, rank in rows}):
+        slots = [slot for slot, name, rank in rows if (name, rank) == asked]
+        messages = _former_template(asked[1], visit_bit(port.places[asked[0]]), own).stamp(
+            {
+                "balancer": np.full(len(slots), port.number, np.uint32),
+                "slot": np.array(slots, np.uint32),
+                "node": np.full(len(slots), node_key(asked[0]), np.uint64),
+            }
+        )
+        flows += [sealed(owner, message.tobytes()) for message in messages]
+    return flows
 
 
 @cache
@@ -209,13 +216,20 @@ def _slot_template() -> Template:
 
 
 @cache
-def _former_template() -> Template:
-    def build(*, balancer: int, slot: int, hops: int, node: int) -> FlowMod:
+def _former_template(rank: int, asked: int, own: int) -> Template:
+    """Asks a Node whose bit is not set in the tunnel's key, and notes this one's bit there."""
+
+    def build(*, balancer: int, slot: int, node: int) -> FlowMod:
         return FlowMod(
             table=Table.DIRECT_FORMER.id,
-            priority=PRIORITY,
-            match=Match((BALANCER, balancer), (SLOT, slot), (fields.TUNNEL_ID, hops)),
-            actions=(*_FORGET, SetField(NODE, node), Resubmit(Table.DIRECT_HOP.id)),
+            priority=PRIORITY - rank,
+            match=Match((BALANCER, balancer), (SLOT, slot), (fields.TUNNEL_ID, 0, asked)),
+            actions=(
+                *_FORGET,
+                SetField(NODE, node),
+                SetField(fields.TUNNEL_ID, own, own),
+                Resubmit(Table.DIRECT_NODE.id),
+            ),
         )
 
-    return Template.of(build, {"balancer": 4, "slot": 4, "hops": 8, "node": 8})
+    return Template.of(build, {"balancer": 4, "slot": 4, "node": 8})

@@ -26,6 +26,9 @@ MOST_FORMER: Final = 4
 
 NODE_KEY_BITS: Final = 64
 
+VISIT_BITS: Final = 24
+"""Bits of a tunnel's key (VNI, RFC 8926 and RFC 7348): those who were asked already."""
+
 
 class Bits(NamedTuple):
     """How a slot is made: so many bits of the source port, from bit 1 up, and above them of the source address.
@@ -99,6 +102,14 @@ def node_key(name: str) -> int:
     return int.from_bytes(blake2b(name.encode(), digest_size=NODE_KEY_BITS // 8).digest(), "big") | 1
 
 
+def visit_bit(place: int) -> int:
+    """The bit that says that a Node was asked; `place` is its place among all Nodes by name, the same for all agents.
+
+    In a cluster of more Nodes than bits two may share one: of these, the second is not asked.
+    """
+    return 1 << place % VISIT_BITS
+
+
 @dataclass(frozen=True, slots=True)
 class History:
     """The owners of all slots of a Service port, and for each slot those before, the last one first.
@@ -127,6 +138,14 @@ class History:
             known.pop("", None)
             former.append(tuple(known)[:MOST_FORMER])
         return History(now, tuple(former))
+
+    def asked(self, slot: int, node: str) -> tuple[str, ...]:
+        """Whom a Node asks about a connection of a slot that it does not know: the first that was not asked yet.
+
+        They are the slot's owner and those before, without the Node itself: it may be asked by one that knows of a
+        change already of which it has not heard, or the reverse.
+        """
+        return tuple(name for name in (self.owners[slot], *self.former[slot]) if name and name != node)[:MOST_FORMER]
 
     def _same(self, slot: int, count: int) -> Sequence[int]:
         """The slots of this history that hold connections of `slot` among `count` slots."""

@@ -173,6 +173,8 @@ def _direct_return(
             continue
         parts[service].slots += port_flows(
             DirectPort(
+                node=chosen.table.node,
+                places=chosen.table.places,
                 number=chosen.ids.of(name),
                 family=port.family,
                 protocol=port.protocol,

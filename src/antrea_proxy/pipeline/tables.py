@@ -34,9 +34,7 @@ class Table(IntEnum):
     DIRECT_HANDOVER = 22
     """Of a Service in DSR mode: a segment of a connection that this Node does not know."""
     DIRECT_FORMER = 24
-    """From a slot to the Nodes that had it before, one for each hop that the segment has made."""
-    DIRECT_HOP = 26
-    """Counts the hops."""
+    """From a slot to the Nodes that have it or had it before, but for those that were asked already."""
     SERVICE_LB = 30
     """New connections to a Service's address: to a group, to its single endpoint, or refused."""
     AFFINITY = 35
@@ -77,7 +75,6 @@ _TITLES: Final = {
     Table.CONNTRACK_STATE: "ConntrackState",
     Table.DIRECT_HANDOVER: "DirectHandover",
     Table.DIRECT_FORMER: "DirectFormer",
-    Table.DIRECT_HOP: "DirectHop",
     Table.SERVICE_LB: "ServiceLB",
     Table.AFFINITY: "Affinity",
     Table.SERVICE_SLOT: "ServiceSlot",

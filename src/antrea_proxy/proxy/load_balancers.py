@@ -64,7 +64,8 @@ class LoadBalancers:
 
     `services` are all that were asked for: one that has no row is to be balanced no more. Of the rows in `candidates`,
     those of load balancer i are candidates[starts[i]:starts[i + 1]], in the order of their addresses. `direct` has, for
-    rows of this Node's endpoints to which others send connections untranslated, the weight of every Node by name.
+    rows of this Node's endpoints to which others send connections untranslated, the weight of every Node by name;
+    `node` is this one's, and `places` are those of all Nodes in the order of their names.
     """
 
     services: Mapping[NamespacedName, ServicePorts]
@@ -75,7 +76,9 @@ class LoadBalancers:
     starts: NDArray[np.int64]
     sources: Sequence[SliceEndpoints]
     node_names: Sequence[str]
+    node: str
     direct: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
+    places: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ports)
@@ -182,6 +185,7 @@ def desired_load_balancers(
         starts=np.searchsorted(candidates["load_balancer"], np.arange(len(ports) + 1)),
         sources=sources,
         node_names=cluster.node_numbers.values,
+        node=node_name,
     )
     return _with_direct_return(table, cluster) if rules.direct_return else table
 
@@ -207,7 +211,8 @@ def _with_direct_return(table: LoadBalancers, cluster: ClusterState) -> LoadBala
                 services[name] = replace(known, problems=(*known.problems, told))
         else:
             direct[row] = weights
-    return replace(table, services=services, direct=direct)
+    places = {name: place for place, name in enumerate(sorted(cluster.nodes))}
+    return replace(table, services=services, direct=direct, places=places)
 
 
 def _own_addresses(ports: Sequence[ServicePort]) -> OwnAddresses:

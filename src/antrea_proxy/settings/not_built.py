@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from antrea_proxy.settings.choices import LoadBalancerMode, TrafficEncapMode, TunnelType
+from antrea_proxy.settings.choices import TrafficEncapMode, TunnelType
 from antrea_proxy.settings.problems import Problem
 from antrea_proxy.settings.values import Settings
 
 
 def not_built(settings: Settings) -> tuple[Problem, ...]:
     """List what of these settings has no effect to offer yet; empty where the agent can start."""
-    proxy, gates = settings.antrea_proxy, settings.feature_gates
     wanted = {
         "trafficEncapMode": (
             settings.traffic_encap_mode is TrafficEncapMode.HYBRID,
@@ -17,12 +16,6 @@ def not_built(settings: Settings) -> tuple[Problem, ...]:
             "write encap or noEncap",
         ),
         "tunnelType": (settings.tunnel_type is TunnelType.GRE, "gre", "write geneve or vxlan"),
-        "featureGates.LoadBalancerModeDSR": (gates.enabled("LoadBalancerModeDSR"), "true", "remove it"),
-        "antreaProxy.defaultLoadBalancerMode": (
-            proxy.default_load_balancer_mode is LoadBalancerMode.DSR,
-            "dsr",
-            "write nat",
-        ),
     }
     return tuple(
         Problem(path=path, value=value, reason="not built yet", remedy=remedy)
