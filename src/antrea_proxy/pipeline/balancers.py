@@ -16,7 +16,9 @@ from antrea_proxy.pipeline.service_templates import IPV4, Selection, Shape, slot
 from antrea_proxy.pipeline.slots import needs_slots, slot_bits
 from antrea_proxy.pipeline.units import FlowEntry, Owner, sealed
 from antrea_proxy.proxy.endpoints import Candidates
+from antrea_proxy.proxy.frontends import Scope
 from antrea_proxy.proxy.load_balancers import LoadBalancerName, LoadBalancers, Outcome
+from antrea_proxy.proxy.service_ports import ServicePort
 
 
 class Balancer(NamedTuple):
@@ -50,7 +52,9 @@ class Balancers:
         self.rows: list[Balancer] = []
         counts = np.diff(self.starts).tolist()
         for port, scope, outcome, count in zip(table.ports, table.scopes, table.outcomes.tolist(), counts, strict=True):
-            selection = _selection(Outcome(outcome), count, remembers=port.affinity > 0)
+            selection = Selection.DROP
+            if _reached(port, scope):
+                selection = _selection(Outcome(outcome), count, remembers=port.affinity > 0)
             number = ids.of(LoadBalancerName(port.name, port.family, scope)) if selection.numbered else GroupId(0)
             self.rows.append(Balancer(port.family, int(port.protocol), selection, count, number))
 
@@ -72,6 +76,11 @@ class Balancers:
             columns[f"address{place}"] = packed_column(endpoints["address"], self.rows[rows[0]].family)
             columns[f"port{place}"] = endpoints["port"].astype(np.uint16)
         return columns
+
+
+def _reached(port: ServicePort, scope: Scope) -> bool:
+    """Whether anybody may come to a load balancer: source ranges may be all of the other family."""
+    return any(frontend.source_ranges != () and scope in frontend.scopes for frontend in port.frontends)
 
 
 def _selection(outcome: Outcome, endpoints: int, *, remembers: bool) -> Selection:

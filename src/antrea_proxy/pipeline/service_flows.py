@@ -167,9 +167,9 @@ def _direct_return(
         service = port.name.service
         nodes = [node for node, weight in weights.items() if weight]
         bits = bits_of(len(nodes), is_tcp=port.protocol is Protocol.TCP, remembers=port.affinity > 0)
-        frontends = [frontend for frontend in port.frontends if frontend.direct]
+        frontends = [item for item in port.frontends if item.direct and item.source_ranges != ()]
         history = histories.update(name, slot_owners(weights, bits.total))
-        if not history.owners:
+        if not history.owners or not frontends:
             continue
         parts[service].slots += port_flows(
             DirectPort(

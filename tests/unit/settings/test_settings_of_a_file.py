@@ -283,10 +283,7 @@ def test_a_skipped_service_is_told_by_ipv6_too() -> None:
         ("antreaProxy: {enable: false}", set()),
         ("featureGates: {AntreaProxy: false}", set()),
         ("antreaProxy: {proxyAll: true, serviceProxyName: a}", set()),
-        (
-            "featureGates: {LoadBalancerModeDSR: true}\nantreaProxy: {defaultLoadBalancerMode: dsr}",
-            {"featureGates.LoadBalancerModeDSR", "antreaProxy.defaultLoadBalancerMode"},
-        ),
+        ("featureGates: {LoadBalancerModeDSR: true}\nantreaProxy: {defaultLoadBalancerMode: dsr}", set()),
         ("antreaProxy: {skipServices: [a/b]}", set()),
     ],
 )
