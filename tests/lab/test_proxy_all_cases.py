@@ -65,7 +65,6 @@ def udp_frame(source: bytes, destination: bytes, *, port: int, to: bytes) -> byt
     return ethernet + header + struct.pack("!HHHH", 4000, port, 10, 0) + b"hi"
 
 
-@pytest.mark.kernel
 @pytest.mark.parametrize("where", ["the Pod's own Node", "another Node"])
 def test_a_pod_reaches_itself_at_every_kind_of_address(proxy_all: Entry, where: str) -> None:
     pod = proxy_all.cluster.pod(NAMESPACE, "pod")
@@ -100,7 +99,6 @@ def test_an_external_ip_that_is_a_nodes_own_works_for_everybody_and_takes_no_oth
     wait_until(lambda: not answers(cluster.client(), addresses[0], 80), "the address is the Node's alone again")
 
 
-@pytest.mark.kernel
 def test_only_clients_within_the_source_ranges_reach_a_load_balancer_ip_by_the_address_they_have(
     proxy_all: Entry,
 ) -> None:
@@ -150,7 +148,6 @@ def test_an_address_of_the_service_range_that_nobody_has_is_dropped_and_never_go
     assert received() - before < 20
 
 
-@pytest.mark.kernel
 def test_an_address_that_the_node_gets_has_node_ports_and_one_that_it_loses_has_them_no_more(proxy_all: Entry) -> None:
     cluster, port = proxy_all.cluster, proxy_all.node_port("pod-cluster", "tcp")
     node, client = cluster.node("node-1"), cluster.client()
@@ -216,7 +213,6 @@ def test_a_route_of_somebody_else_to_a_services_address_is_the_services_problem_
     proxy_all.remove("taken")
 
 
-@pytest.mark.kernel
 @pytest.mark.parametrize("how", ["agent", "agent, killed"])
 def test_connections_from_outside_and_from_the_node_outlive_the_agent(proxy_all: Entry, how: str) -> None:
     cluster = proxy_all.cluster
