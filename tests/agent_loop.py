@@ -47,6 +47,7 @@ class Loop:
     cluster: ClusterState = field(default_factory=ClusterState)
     net: Network | str = field(default_factory=network)
     admit: Callable[[SwitchContents], Awaitable[None]] = admit_all
+    rules: Rules = field(default_factory=Rules)
     published: list[AgentStatus] = field(default_factory=list)
     retry: float = 0.02
     tracker: ModelTracker = field(default_factory=ModelTracker)
@@ -70,7 +71,7 @@ class Loop:
             admit=lambda contents: self.admit(contents),  # noqa: PLW0108 - a test may replace it
             publish=self.published.append,
             cleaner=self.cleaner,
-            rules=Rules(),
+            rules=self.rules,
             reconnecting=lambda: Backoff(first=0.001, limit=0.001),
             retrying=lambda: Backoff(first=self.retry, limit=self.retry),
         )

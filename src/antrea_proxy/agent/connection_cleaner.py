@@ -21,10 +21,11 @@ from antrea_proxy.openflow.messages import ConntrackFlush
 from antrea_proxy.ovsdb import OvsdbError
 from antrea_proxy.pipeline.conntrack_dump import flushes, read_dump
 from antrea_proxy.pipeline.service_flows import service_owner
-from antrea_proxy.pipeline.stale_connections import Course, Endpoint, Serving, made_stale, served_by
+from antrea_proxy.pipeline.stale_connections import Course, Endpoint, Serving, at_each_address, made_stale, served_by
 from antrea_proxy.pipeline.units import Owner
 from antrea_proxy.proxy.frontends import Protocol
 from antrea_proxy.proxy.load_balancers import LoadBalancers
+from antrea_proxy.proxy.selection import IPAddress
 
 _log = structlog.get_logger(__name__)
 
@@ -80,6 +81,12 @@ class ConnectionCleaner:
         self._due: dict[_Asked, int] = {}
         self._woken = asyncio.Event()
         self._pending = asyncio.Event()
+
+    def node_ports_at(self, addresses: Iterable[IPAddress]) -> None:
+        """Note the Node's own addresses at which NodePorts are served."""
+        known = frozenset(addresses)
+        for serving in (self._wanted, self._installed):
+            serving.node_port_addresses = known
 
     def decided(self, table: LoadBalancers) -> None:
         """Note decisions that the switch is about to be told."""
@@ -143,7 +150,8 @@ class ConnectionCleaner:
                 return
             for course in courses:
                 if self._is_stale(course):  # it may be wanted again by now
-                    await self._send([course.flush()])
+                    own = self._wanted.node_port_addresses
+                    await self._send([one.flush() for one in at_each_address(course, own)])
         except SwitchLost:
             return
         except (FlushRefused, OvsdbError) as error:

@@ -380,6 +380,8 @@ class Reconciler:
         found = self._compute_network(self._cluster)
         if isinstance(found, Network):
             self._network = found
+            entry = found.service_entry
+            self._cleaner.node_ports_at(() if entry is None else entry.node_port_addresses)
             problems = tuple(map(str, found.problems))
         else:
             problems = (found,)

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, NewType, TypeAlias
 import numpy as np
 
 from antrea_proxy.kubernetes.names import NamespacedName
+from antrea_proxy.network.values import NODE_PORT_IPV4, NODE_PORT_IPV6
 from antrea_proxy.openflow.messages import ConntrackFlush, ConntrackTuple
 from antrea_proxy.pipeline.registers import CONNTRACK_ZONE
 from antrea_proxy.proxy.endpoints import CANDIDATE, Candidates
@@ -35,8 +36,14 @@ _ENDPOINT_ROW: Final = np.dtype([("address", _ADDRESS), ("port", ">u2")])
 _IPV4_MAPPED: Final = bytes(10) + b"\xff\xff"
 
 
+_NODE_PORTS: Final[dict[int, IPAddress]] = {4: NODE_PORT_IPV4, 6: NODE_PORT_IPV6}
+
+
 class Destination(NamedTuple):
-    """Where clients send to: an address and port of a Service port."""
+    """Where clients send to: an address and port of a Service port.
+
+    A NodePort's address is the virtual one, which stands for every address at which NodePorts are served.
+    """
 
     protocol: Protocol
     address: IPAddress
@@ -77,6 +84,7 @@ class Serving:
     def __init__(self) -> None:
         self._served: dict[NamespacedName, Served] = {}
         self._owners: dict[Destination, NamespacedName] = {}
+        self.node_port_addresses: frozenset[IPAddress] = frozenset()
 
     def put(self, changes: Mapping[NamespacedName, Served]) -> None:
         """Note what some Services serve now; they may have taken destinations from each other."""
@@ -96,7 +104,20 @@ class Serving:
     def endpoints(self, destination: Destination) -> frozenset[Endpoint] | None:
         """The endpoints by which connections may go on there; None if it is not served."""
         owner = self._owners.get(destination)
+        if owner is None and destination.address in self.node_port_addresses:
+            destination = destination._replace(address=_NODE_PORTS[destination.address.version])
+            owner = self._owners.get(destination)
         return None if owner is None else self._served[owner][destination]
+
+
+def at_each_address(course: Course, node_port_addresses: Collection[IPAddress]) -> Iterator[Course]:
+    """The course itself, and of a NodePort's that at the Node's own addresses, where Pods ask."""
+    yield course
+    address = course.destination.address
+    if address == _NODE_PORTS[address.version]:
+        for own in node_port_addresses:
+            if own.version == address.version:
+                yield course._replace(destination=course.destination._replace(address=own))
 
 
 def untranslated(destination: Destination) -> Course:
@@ -112,9 +133,9 @@ def served_by(table: LoadBalancers, protocols: Collection[Protocol]) -> dict[Nam
             endpoints = frozenset(_endpoints(table.going_on(row)))
             served = found[port.name.service]
             for frontend in port.frontends:
-                if frontend.address is not None:
-                    destination = Destination(port.protocol, frontend.address, frontend.port)
-                    served[destination] = served.get(destination, frozenset()) | endpoints
+                address = frontend.address or _NODE_PORTS[port.family]
+                destination = Destination(port.protocol, address, frontend.port)
+                served[destination] = served.get(destination, frozenset()) | endpoints
     return dict(found)
 
 

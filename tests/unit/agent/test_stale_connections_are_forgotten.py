@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from ipaddress import ip_address
 
 import pytest
 from structlog.testing import capture_logs
 
 from agent_loop import Loop, refuse_address
+from antrea_proxy.network.values import NODE_PORT_IPV4, ServiceEntry
+from antrea_proxy.proxy.frontends import Rules
 from model_tracker import Entry
-from worlds import WEB_1, WEB_2, endpoint_slice, service
+from worlds import WEB_1, WEB_2, endpoint_slice, network, service
 
 DNS = service("dns", "10.96.0.10", ports=(("dns", "UDP", 53),))
 PORTS = (("dns", "UDP", 5353),)
@@ -227,5 +230,51 @@ def test_a_switch_that_cannot_forget_is_told_of_and_goes_on_balancing() -> None:
             loop.put(service("other", "10.96.0.11"))
             await loop.settled()
             assert loop.serves("10.96.0.11")
+
+    asyncio.run(run())
+
+
+NODE = ip_address("172.18.0.1")
+NODE_PORTS = (str(NODE_PORT_IPV4), str(NODE))
+"""Where a NodePort's connections lead: from the Node's stack, and of Pods."""
+
+
+def at_node_port(address: str, to: str) -> Entry:
+    """A client's entry at NodePort 30053."""
+    source = 40000 + int(to.rpartition(".")[2])
+    return Entry(protocol="udp", source=("10.10.1.5", source), destination=(address, 30053), to=(to, 5353))
+
+
+def with_node_port() -> Loop:
+    """The Service with a NodePort, on a Node with proxyAll."""
+    entry_of_services = ServiceEntry(local_addresses=(NODE,), node_port_addresses=(NODE,), localhost=False)
+    loop = Loop(net=replace(network(), service_entry=entry_of_services), rules=Rules(proxy_all=True))
+    ports = [{"name": "dns", "protocol": "UDP", "port": 53, "nodePort": 30053}]
+    loop.list([DNS | {"spec": DNS["spec"] | {"type": "NodePort", "ports": ports}}], [BOTH])
+    return loop
+
+
+def test_at_a_node_port_a_start_leaves_alone_what_goes_to_an_endpoint_that_is_there() -> None:
+    async def run() -> None:
+        loop = with_node_port()
+        kept = {at_node_port(address, to) for address in NODE_PORTS for to in (WEB_1, WEB_2)}
+        loop.tracker.entries = kept | {at_node_port(str(NODE), "10.10.2.77")}
+        async with loop.running():
+            await loop.cleaned()
+            assert loop.tracker.entries == kept
+
+    asyncio.run(run())
+
+
+def test_an_endpoint_that_goes_loses_its_clients_at_node_ports_whichever_address_they_asked_at() -> None:
+    async def run() -> None:
+        loop = with_node_port()
+        async with loop.running():
+            await loop.cleaned()
+            kept = {at_node_port(address, WEB_2) for address in NODE_PORTS}
+            loop.tracker.entries = kept | {at_node_port(address, WEB_1) for address in NODE_PORTS}
+            loop.put(None, SECOND)
+            await loop.cleaned()
+            assert loop.tracker.entries == kept
 
     asyncio.run(run())
