@@ -334,14 +334,18 @@ def _return_chains(network: Network) -> Iterator[Chain]:
     """What the switch sends to an endpoint on this Node's own network with the client's own address as its source is
     answered by way of the switch: alone it knows the address that the client asked at.
     """  # noqa: D205 - the sentence does not fit a line
-    came = f"iifname {quoted(network.gateway.name)} ct state new fib daddr type local"
+    came = f"iifname {quoted(network.gateway.name)}"
+    # With the kernel datapath a packet keeps its mark on its way through the switch; it has been where it was to go.
+    arrived = f"{came} meta mark and {RETURN_MARK:#x} != 0 meta mark set meta mark and {RETURN_MARK ^ 0xFFFFFFFF:#x}"
+    to_us = f"{came} ct state new fib daddr type local"
+    marked = (
+        f"{to_us} {_KEYWORDS[version]} saddr != @{_set_name(version)} ct mark set ct mark or {RETURN_MARK:#x}"
+        for version in _families(network)
+    )
     yield Chain(
         name="returning",
         hook="type filter hook prerouting priority mangle; policy accept;",
-        rules=tuple(
-            f"{came} {_KEYWORDS[version]} saddr != @{_set_name(version)} ct mark set ct mark or {RETURN_MARK:#x}"
-            for version in _families(network)
-        ),
+        rules=(arrived, *marked),
     )
     yield Chain(
         name="returned",
