@@ -51,6 +51,7 @@ from antrea_proxy.ovsdb import (
     OvsdbError,
     OvsdbUnavailable,
     accept_any_sequence,
+    check_sequences_again,
     control,
     revalidated,
     switch_version,
@@ -488,7 +489,10 @@ async def clean_up(settings: Settings) -> None:
                 addresses=AddressWatch(),
                 changed=lambda: None,
             )
+            bridge = await database.bridge(settings.ovs_bridge)
             await keeper.cleanup()
+            if bridge is not None and bridge.datapath_type == "netdev":
+                await check_sequences_again(settings.ovs_run_dir)
         (run_dir / LOCK_NAME).unlink()
 
 

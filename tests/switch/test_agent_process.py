@@ -131,6 +131,17 @@ def test_cleanup_leaves_a_clean_node_and_refuses_while_the_agent_runs(node: Agen
     assert "antrea" in routes
 
 
+def test_cleanup_has_the_bridges_of_others_check_sequence_numbers_again(node: AgentNode) -> None:
+    node.start_switch()
+    node.vsctl("add-br", "theirs", "--", "set", "bridge", "theirs", "datapath_type=netdev")
+    agent = node.start_agent()
+    node.synchronised()
+    assert "disabled" in node.appctl("dpctl/ct-get-tcp-seq-chk")
+    node.stop_agent(agent)
+    node.run(COMMAND, "agent", "--config", str(node.config), "--cleanup")
+    assert "enabled" in node.appctl("dpctl/ct-get-tcp-seq-chk")
+
+
 def test_cleanup_leaves_a_bridge_of_somebody_else_alone(node: AgentNode) -> None:
     node.start_switch()
     node.vsctl("add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev")

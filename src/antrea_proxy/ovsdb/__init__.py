@@ -5,6 +5,7 @@ Never speaks OpenFlow, and knows nothing of Services.
 
 from antrea_proxy.ovsdb.control import (
     accept_any_sequence,
+    check_sequences_again,
     control,
     control_socket,
     revalidated,
@@ -38,6 +39,7 @@ __all__ = [
     "PortError",
     "SwitchTimeout",
     "accept_any_sequence",
+    "check_sequences_again",
     "choose_datapath_type",
     "control",
     "control_socket",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from antrea_proxy.ovsdb.channel import Channel
-from antrea_proxy.ovsdb.errors import OvsdbError, OvsdbProtocolError, OvsdbUnavailable
+from antrea_proxy.ovsdb.errors import OvsdbError, OvsdbProtocolError, OvsdbRefused, OvsdbUnavailable
 
 USERSPACE_DATAPATH: Final = "netdev@ovs-netdev"
 """The one that all bridges with datapath_type=netdev share, as dpctl names it (ovs-dpctl(8))."""
@@ -66,6 +66,15 @@ async def accept_any_sequence(run_dir: Path | str) -> None:
     datapath, OvsdbUnavailable.
     """
     await control(run_dir, "dpctl/ct-disable-tcp-seq-chk", USERSPACE_DATAPATH)
+
+
+async def check_sequences_again(run_dir: Path | str) -> None:
+    """Undo `accept_any_sequence` where bridges of others keep the userspace datapath; it ends with the last of them.
+
+    Raises OvsdbProtocolError.
+    """
+    with contextlib.suppress(OvsdbRefused, OvsdbUnavailable):  # no such datapath, or nobody who had the setting
+        await control(run_dir, "dpctl/ct-enable-tcp-seq-chk", USERSPACE_DATAPATH)
 
 
 async def tracked_connections(run_dir: Path | str, datapath_type: str, zone: int) -> str:
