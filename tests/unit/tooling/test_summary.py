@@ -14,7 +14,7 @@ def summary(reports: Path, *, stages: list[tuple[str, int]], **cases: str) -> su
     (reports / "stages").write_text("".join(f"{name}\t{status}\t1.5\n" for name, status in stages))
     for name, text in cases.items():
         (reports / f"{name}.xml").write_text(f"<testsuites><testsuite>{text}</testsuite></testsuites>")
-    return subprocess.run([sys.executable, SUMMARY, reports], capture_output=True, text=True, check=False)
+    return subprocess.run([sys.executable, SUMMARY, reports, "3.0"], capture_output=True, text=True, check=False)
 
 
 def test_a_run_without_failures_ends_with_0_and_its_counts(tmp_path: Path) -> None:
