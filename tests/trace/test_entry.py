@@ -190,3 +190,11 @@ def test_an_external_ip_that_is_the_nodes_own_answers_under_its_stand_in(source:
     returned = walk(made, replace(answer, eth_src=mac_number(WEB_0.mac)), connections=way.connections)
     assert sent(returned) == (GATEWAY_PORT, stand_in, source)
     assert sent(walk(made, packet(CLIENT, NODE))) == (WEB_0.ofport, "10.10.1.5", "10.10.1.6")
+
+
+@pytest.mark.parametrize(("source", "refused_as"), [(OUTSIDE, OUTSIDE), (NODE, str(HAIRPIN_IPV4))])
+def test_a_datagram_of_the_node_itself_is_refused_under_the_virtual_next_hops_address(
+    source: str, refused_as: str
+) -> None:
+    asked = replace(coming(source, "10.96.1.1", 53), protocol=fields.IP_PROTO_UDP, tcp_flags=0)
+    assert sent(walk(TABLES[Via.TUNNEL], asked)) == (REFUSE_PORT, refused_as, "10.96.1.1")
