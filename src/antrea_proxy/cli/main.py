@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "config": "Check an antrea-agent.conf.",
     "doctor": "Find what breaks Service traffic on a Node, and how to mend it.",
     "cleanup": "Take off this Node what kube-proxy left there.",
+    "install-cni": "Put the CNI plugin on this Node.",
     "pod-server": "Answer over HTTP, UDP and SCTP: the lab's default container.",
 }
 """Each is a module of this package (`-` as `_`) with a typer app `app`, or a function of the command's name."""

@@ -115,6 +115,17 @@ DEPLOYMENTS = Resource(
     categories=("all",),
     has_generation=True,
 )
+DAEMON_SETS = Resource(
+    group="apps",
+    version="v1",
+    plural="daemonsets",
+    kind="DaemonSet",
+    singular="daemonset",
+    short_names=("ds",),
+    subresources=("status",),
+    categories=("all",),
+    has_generation=True,
+)
 REPLICA_SETS = Resource(
     group="apps",
     version="v1",
@@ -138,6 +149,22 @@ EVENTS_V1 = Resource(
     group="events.k8s.io", version="v1", plural="events", kind="Event", singular="event", short_names=("ev",)
 )
 LEASES = Resource(group="coordination.k8s.io", version="v1", plural="leases", kind="Lease", singular="lease")
+CLUSTER_ROLES = Resource(
+    group="rbac.authorization.k8s.io",
+    version="v1",
+    plural="clusterroles",
+    kind="ClusterRole",
+    singular="clusterrole",
+    namespaced=False,
+)
+CLUSTER_ROLE_BINDINGS = Resource(
+    group="rbac.authorization.k8s.io",
+    version="v1",
+    plural="clusterrolebindings",
+    kind="ClusterRoleBinding",
+    singular="clusterrolebinding",
+    namespaced=False,
+)
 
 RESOURCES = (
     NAMESPACES,
@@ -150,10 +177,13 @@ RESOURCES = (
     EVENTS,
     SERVICE_ACCOUNTS,
     DEPLOYMENTS,
+    DAEMON_SETS,
     REPLICA_SETS,
     ENDPOINT_SLICES,
     EVENTS_V1,
     LEASES,
+    CLUSTER_ROLES,
+    CLUSTER_ROLE_BINDINGS,
 )
 
 _BY_PATH = {(resource.group, resource.version, resource.plural): resource for resource in RESOURCES}

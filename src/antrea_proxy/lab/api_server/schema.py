@@ -37,6 +37,7 @@ MERGE_KEYS = {
     "Container.ports": "containerPort",
     "Container.volumeDevices": "devicePath",
     "Container.volumeMounts": "mountPath",
+    "DaemonSetStatus.conditions": "type",
     "DeploymentStatus.conditions": "type",
     "NamespaceStatus.conditions": "type",
     "NodeSpec.podCIDRs": "",
@@ -181,6 +182,7 @@ _PACKAGES = {
     "coordination.k8s.io": "coordination",
     "discovery.k8s.io": "discovery",
     "events.k8s.io": "events",
+    "rbac.authorization.k8s.io": "rbac",
 }
 _STRUCTS = {
     **{

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from antrea_proxy.lab.api_server import resources
-from antrea_proxy.lab.api_server.kinds import others, workloads
+from antrea_proxy.lab.api_server.kinds import daemon_sets, others, rbac, workloads
 from antrea_proxy.lab.api_server.kinds.endpoint_slices import ENDPOINT_SLICE_STRATEGY
 from antrea_proxy.lab.api_server.kinds.pods import POD_STRATEGY
 from antrea_proxy.lab.api_server.kinds.services import SERVICE_STRATEGY
@@ -13,6 +13,9 @@ from antrea_proxy.lab.api_server.resources import Resource
 _PLAIN = Strategy()
 _STRATEGIES: dict[Resource, Strategy] = {
     resources.CONFIG_MAPS: others.CONFIG_MAP_STRATEGY,
+    resources.CLUSTER_ROLES: rbac.CLUSTER_ROLE_STRATEGY,
+    resources.CLUSTER_ROLE_BINDINGS: rbac.CLUSTER_ROLE_BINDING_STRATEGY,
+    resources.DAEMON_SETS: daemon_sets.DAEMON_SET_STRATEGY,
     resources.DEPLOYMENTS: workloads.DEPLOYMENT_STRATEGY,
     resources.ENDPOINT_SLICES: ENDPOINT_SLICE_STRATEGY,
     resources.EVENTS: others.EVENT_STRATEGY,

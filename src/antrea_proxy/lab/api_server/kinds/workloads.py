@@ -25,7 +25,8 @@ DEFAULT_REVISIONS = 10
 DEFAULT_SURGE = "25%"
 
 
-def _default_template(spec: JsonObject) -> None:
+def default_template(spec: JsonObject) -> None:
+    """Fill in what the user left out of a workload's template."""
     template = spec.setdefault("template", {})
     template.setdefault("metadata", {})
     default_pod_spec(template.setdefault("spec", {}))
@@ -35,7 +36,7 @@ def _default_replica_set(replica_set: JsonObject) -> None:
     spec = replica_set.setdefault("spec", {})
     if spec.get("replicas") is None:
         spec["replicas"] = 1
-    _default_template(spec)
+    default_template(spec)
     replica_set.setdefault("status", {}).setdefault("replicas", 0)
 
 
@@ -43,7 +44,7 @@ def _default_deployment(deployment: JsonObject) -> None:
     spec = deployment.setdefault("spec", {})
     if spec.get("replicas") is None:
         spec["replicas"] = 1
-    _default_template(spec)
+    default_template(spec)
     strategy = spec.setdefault("strategy", {}) or {}
     spec["strategy"] = strategy
     strategy.setdefault("type", "RollingUpdate")
@@ -81,7 +82,8 @@ def _selector_errors(spec: JsonObject) -> list[FieldError]:
     return errors
 
 
-def _workload_errors(obj: JsonObject) -> list[FieldError]:
+def workload_errors(obj: JsonObject) -> list[FieldError]:
+    """Check what all workloads have: counts, selector and template."""
     spec = obj["spec"]
     errors = [
         invalid_value(f"spec.{name}", value, _NOT_NEGATIVE)
@@ -98,7 +100,8 @@ def _workload_errors(obj: JsonObject) -> list[FieldError]:
     return errors
 
 
-def _number_or_percent_errors(path: str, value: object) -> list[FieldError]:
+def number_or_percent_errors(path: str, value: object) -> list[FieldError]:
+    """Check a number of Pods, or a share of them such as `25%`."""
     if isinstance(value, str):
         if re.fullmatch("[0-9]+%", value):
             return []
@@ -107,12 +110,13 @@ def _number_or_percent_errors(path: str, value: object) -> list[FieldError]:
     return [invalid_value(path, value, _NOT_NEGATIVE)] if isinstance(value, int) and value < 0 else []
 
 
-def _is_zero(value: object) -> bool:
+def is_zero(value: object) -> bool:
+    """Whether a number of Pods, or a share of them, is none."""
     return value == 0 or (isinstance(value, str) and re.fullmatch("0+%", value) is not None)
 
 
 def _deployment_errors(deployment: JsonObject) -> list[FieldError]:
-    errors = _workload_errors(deployment)
+    errors = workload_errors(deployment)
     spec = deployment["spec"]
     strategy = spec["strategy"]
     path = "spec.strategy.rollingUpdate"
@@ -124,8 +128,8 @@ def _deployment_errors(deployment: JsonObject) -> list[FieldError]:
     else:
         rolling = strategy["rollingUpdate"]
         for name in ("maxUnavailable", "maxSurge"):
-            errors.extend(_number_or_percent_errors(f"{path}.{name}", rolling[name]))
-        if _is_zero(rolling["maxUnavailable"]) and _is_zero(rolling["maxSurge"]):
+            errors.extend(number_or_percent_errors(f"{path}.{name}", rolling[name]))
+        if is_zero(rolling["maxUnavailable"]) and is_zero(rolling["maxSurge"]):
             value, detail = rolling["maxUnavailable"], "may not be 0 when `maxSurge` is 0"
             errors.append(invalid_value(f"{path}.maxUnavailable", value, detail))
     deadline = spec["progressDeadlineSeconds"]
@@ -142,7 +146,8 @@ def _prepare_update(new: JsonObject, old: JsonObject) -> None:
     new["status"] = old.get("status") or {}
 
 
-def _change_errors(new: JsonObject, old: JsonObject) -> list[FieldError]:
+def change_errors(new: JsonObject, old: JsonObject) -> list[FieldError]:
+    """Check what may not change: the selector."""
     if new["spec"].get("selector") == old["spec"].get("selector"):
         return []
     return [invalid_value("spec.selector", new["spec"].get("selector"), "field is immutable")]
@@ -153,12 +158,12 @@ DEPLOYMENT_STRATEGY = Strategy(
     prepare_create=_prepare_create,
     prepare_update=_prepare_update,
     validate=_deployment_errors,
-    validate_change=_change_errors,
+    validate_change=change_errors,
 )
 REPLICA_SET_STRATEGY = Strategy(
     default=_default_replica_set,
     prepare_create=_prepare_create,
     prepare_update=_prepare_update,
-    validate=_workload_errors,
-    validate_change=_change_errors,
+    validate=workload_errors,
+    validate_change=change_errors,
 )

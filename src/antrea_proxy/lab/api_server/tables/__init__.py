@@ -12,7 +12,10 @@ from antrea_proxy.lab.api_server.tables import cluster, pods, services, workload
 from antrea_proxy.lab.api_server.tables.formats import TableFormat
 
 _FORMATS: dict[Resource, TableFormat] = {
+    resources.CLUSTER_ROLES: cluster.CLUSTER_ROLES_TABLE,
+    resources.CLUSTER_ROLE_BINDINGS: cluster.CLUSTER_ROLE_BINDINGS_TABLE,
     resources.CONFIG_MAPS: cluster.CONFIG_MAPS_TABLE,
+    resources.DAEMON_SETS: workloads.DAEMON_SETS_TABLE,
     resources.DEPLOYMENTS: workloads.DEPLOYMENTS_TABLE,
     resources.ENDPOINTS: services.ENDPOINTS_TABLE,
     resources.ENDPOINT_SLICES: services.ENDPOINT_SLICES_TABLE,

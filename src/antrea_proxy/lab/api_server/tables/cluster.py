@@ -150,3 +150,31 @@ EVENTS_TABLE = TableFormat(
     ),
     cells=_event_cells,
 )
+
+
+def _cluster_role_cells(obj: JsonObject, _now: datetime) -> Cells:
+    return [obj["metadata"]["name"], obj["metadata"].get("creationTimestamp", "")]
+
+
+CLUSTER_ROLES_TABLE = TableFormat(columns=(NAME, Column(name="Created At")), cells=_cluster_role_cells)
+
+
+def _cluster_role_binding_cells(obj: JsonObject, now: datetime) -> Cells:
+    role = obj.get("roleRef") or {}
+    by_kind: dict[str, list[str]] = {"User": [], "Group": [], "ServiceAccount": []}
+    for subject in obj.get("subjects") or ():
+        name = subject.get("name", "")
+        inside = f"{subject.get('namespace', '')}/{name}" if subject.get("kind") == "ServiceAccount" else name
+        by_kind.setdefault(subject.get("kind", ""), []).append(inside)
+    return [
+        obj["metadata"]["name"],
+        f"{role.get('kind', '')}/{role.get('name', '')}",
+        created(obj, now),
+        *(", ".join(by_kind[kind]) for kind in ("User", "Group", "ServiceAccount")),
+    ]
+
+
+CLUSTER_ROLE_BINDINGS_TABLE = TableFormat(
+    columns=(NAME, Column(name="Role"), AGE, wide("Users"), wide("Groups"), wide("ServiceAccounts")),
+    cells=_cluster_role_binding_cells,
+)

@@ -1,4 +1,4 @@
-"""Deployments and ReplicaSets as kubectl prints them. Source: kubernetes `pkg/printers/internalversion`."""
+"""Deployments, DaemonSets and ReplicaSets as kubectl prints them. Source: kubernetes `pkg/printers/internalversion`."""
 
 from __future__ import annotations
 
@@ -73,4 +73,40 @@ REPLICA_SETS_TABLE = TableFormat(
         *_TEMPLATE_COLUMNS,
     ),
     cells=_replica_set_cells,
+)
+
+
+def _daemon_set_cells(obj: JsonObject, now: datetime) -> Cells:
+    spec, status = obj["spec"], obj.get("status") or {}
+    template = spec.get("template") or {}
+    names, images = containers(template)
+    on = (template.get("spec") or {}).get("nodeSelector") or {}
+    return [
+        obj["metadata"]["name"],
+        status.get("desiredNumberScheduled", 0),
+        status.get("currentNumberScheduled", 0),
+        status.get("numberReady", 0),
+        status.get("updatedNumberScheduled", 0),
+        status.get("numberAvailable", 0),
+        ",".join(f"{key}={value}" for key, value in sorted(on.items())) or "<none>",
+        created(obj, now),
+        names,
+        images,
+        label_selector(spec.get("selector")),
+    ]
+
+
+DAEMON_SETS_TABLE = TableFormat(
+    columns=(
+        NAME,
+        Column(name="Desired", type="integer"),
+        Column(name="Current", type="integer"),
+        Column(name="Ready", type="integer"),
+        Column(name="Up-to-date", type="integer"),
+        Column(name="Available", type="integer"),
+        Column(name="Node Selector"),
+        AGE,
+        *_TEMPLATE_COLUMNS,
+    ),
+    cells=_daemon_set_cells,
 )
