@@ -128,6 +128,7 @@ def test_sctp_on_a_switch_that_cannot_track_it_is_explained_and_its_neighbour_po
             assert protocols == {"TCP", "SCTP"}
             assert not seen["problems"]
         assert client.get(address, 80) in stage.servers
+    stage.remove("sctp")  # a Node on which a Service has a problem is not sound to `doctor`
 
 
 def test_an_endpoint_slice_that_makes_no_sense_harms_no_other(stage: Stage) -> None:
