@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from lab_cluster import Cluster, remove_stale_labs, running_cluster
+from lab_direct import Direct, direct_lab
 from lab_entry import Entry, entry_lab
 from lab_stage import Stage
 
@@ -41,4 +42,11 @@ def stage(cluster: Cluster) -> Stage:
 def proxy_all() -> Iterator[Entry]:
     """One lab with proxyAll for the whole session: 2 Nodes, dual stack, encap with Geneve, one client."""
     with entry_lab("encap") as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def direct() -> Iterator[Direct]:
+    """One lab with direct server return for the whole session: 3 Nodes, dual stack, encap with Geneve, one client."""
+    with direct_lab() as made:
         yield made

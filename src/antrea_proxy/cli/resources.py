@@ -44,6 +44,12 @@ def _affinity(item: Item) -> str:
     return ",".join(f"{value}s" for value in sorted(seconds)) or "<none>"
 
 
+def _mode(item: Item) -> str:
+    """The mode of what clients outside can reach; both where one address is in another than the rest."""
+    modes = {port["mode"] for port in item["ports"] if port["kind"] in {"loadBalancerIP", "externalIP"}}
+    return ",".join(sorted(modes)) or "<none>"
+
+
 def _in_use(item: Item) -> str:
     """How many endpoints each port has; one number where all have the same."""
     counts = [
@@ -104,6 +110,7 @@ RESOURCES: Final = (
             Column(head="FLOWS", text=lambda item: item["flows"]),
             Column(head="GROUPS", text=lambda item: item["groups"], wide=True),
             Column(head="AFFINITY", text=_affinity, wide=True),
+            Column(head="MODE", text=_mode, wide=True),
             Column(head="NOTE", text=_note, wide=True),
         ),
         sentences=_sentences,

@@ -19,7 +19,9 @@ class ServicePortView(View, frozen=True, kw_only=True):
 
     `kind` is ClusterIP, loadBalancerIP, externalIP or NodePort (whose address is empty: every node-port address).
     `clients` are anywhere, inside (Pods of this Node and the Node itself) or outside; `endpoints` are those of the
-    cluster, or local ones alone. Without `source_ranges` everybody may connect. `affinity_seconds` is 0 for none.
+    cluster, or local ones alone. `mode` is dsr where clients outside are answered by the endpoint's Node itself, else
+    nat, also where dsr was asked for and cannot be. Without `source_ranges` everybody may connect. `affinity_seconds`
+    is 0 for none.
     """
 
     name: str
@@ -32,6 +34,7 @@ class ServicePortView(View, frozen=True, kw_only=True):
     endpoints: str
     outcome: str
     endpoints_in_use: int
+    mode: str = "nat"
     affinity_seconds: int = 0
     source_ranges: tuple[str, ...] | None = None
 

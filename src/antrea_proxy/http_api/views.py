@@ -22,8 +22,9 @@ from antrea_proxy.kubernetes.names import NamespacedName
 from antrea_proxy.pipeline.pod_flows import pod_owner
 from antrea_proxy.pipeline.service_flows import service_owner
 from antrea_proxy.pipeline.units import EMPTY
-from antrea_proxy.proxy.frontends import FrontendKind
+from antrea_proxy.proxy.frontends import FrontendKind, Scope
 from antrea_proxy.proxy.load_balancers import LoadBalancer
+from antrea_proxy.settings import LoadBalancerMode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,9 +200,12 @@ def _service_ports(load_balancer: LoadBalancer) -> Iterator[ServicePortView]:
     port, scope = load_balancer.port, load_balancer.scope
     outcome, in_use = load_balancer.outcome.name.lower(), load_balancer.used_count
     for frontend in port.frontends:
-        if scope not in frontend.scopes:
+        # The local endpoints of a direct address are for what other Nodes send on: its clients reach all endpoints.
+        scopes = frontend.scopes - {Scope.LOCAL} if frontend.direct else frontend.scopes
+        if scope not in scopes:
             continue
-        everybody = len(frontend.scopes) == 1 and frontend.outside is not None
+        everybody = len(scopes) == 1 and frontend.outside is not None
+        mode = LoadBalancerMode.DSR if frontend.direct and load_balancer.direct_return else LoadBalancerMode.NAT
         ranges = frontend.source_ranges
         yield ServicePortView(
             name=port.name.port,
@@ -214,6 +218,7 @@ def _service_ports(load_balancer: LoadBalancer) -> Iterator[ServicePortView]:
             endpoints=scope.name.lower(),
             outcome=outcome,
             endpoints_in_use=in_use,
+            mode=mode.value,
             affinity_seconds=port.affinity,
             source_ranges=None if ranges is None else tuple(map(str, ranges)),
         )

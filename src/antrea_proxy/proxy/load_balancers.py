@@ -129,6 +129,11 @@ class LoadBalancer:
         return self._table.scopes[self._index]
 
     @property
+    def direct_return(self) -> bool:
+        """Whether clients outside reach its direct addresses untranslated: their row is that of the local endpoints."""
+        return self._index + 1 in self._table.direct
+
+    @property
     def outcome(self) -> Outcome:
         """What happens to a new connection."""
         return Outcome(int(self._table.outcomes[self._index]))
