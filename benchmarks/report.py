@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
 import msgspec
+import typer
 from rich.console import Console
 from rich.table import Table
+
+from benchmarks.sandbox import BenchmarkError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +60,19 @@ class Report:
         for row in rows:
             table.add_row(*row)
         self.console.print(table)
+
+    @contextlib.contextmanager
+    def to_the_end(self, name: str) -> Iterator[None]:
+        """Tell why a benchmark did not come to its end, and leave with that exit code; SIGTERM is taken for Ctrl-C."""
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            yield
+        except BenchmarkError as error:
+            self.console.print(f"{name}: {error}", style="red", markup=False)
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt as error:
+            self.console.print(f"{name}: interrupted; nothing is left behind", style="red")
+            raise typer.Exit(130) from error
 
     def write(self, path: Path) -> None:
         """Keep the results, and what machine they are of."""

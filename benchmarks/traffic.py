@@ -11,41 +11,29 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-import msgspec
 import typer
 
-from antrea_proxy.lab.places import Places
+from benchmarks.lab import NODE, PORT, BenchLab, service, slice_of
 from benchmarks.report import Report
-from benchmarks.sandbox import BenchmarkError
 
-PROGRAM: Final = str(Path(sys.executable).parent / "antrea-proxy")
 SIZES: Final = (1, 8, 64, 256, 257, 1000, 5000)
 REFERENCE: Final = "8 endpoints"
 FIRST: Final = IPv4Address("10.20.0.1")
 ENDPOINTS: Final = "10.20.0.0/16"
 """Addresses outside of the cluster: all of them are the Node's (a route of type local), so that one server has them."""
 
-PORT: Final = 8080
 SLICE: Final = 1000
 """Endpoints of one EndpointSlice, at most (discovery.k8s.io/v1)."""
 
-_RATE: Final = re.compile(r"Requests/sec:\s+([\d.]+)")
-_ERRORS: Final = re.compile(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)")
-
-NGINX: Final = """
-daemon off; master_process off; pid {pid}; error_log stderr error;
-events {{ worker_connections 4096; }}
-http {{ access_log off; server {{ listen {port} backlog=4096 reuseport; location / {{ return 200 "ok\\n"; }} }} }}
-"""
+CLIENT: Final = ("client",)
 
 
 @dataclass(slots=True)
@@ -61,149 +49,63 @@ class Target:
     megaflows: int = 0
 
 
-class TrafficLab:
-    """A lab of one Node with a client Pod and a server on the Node."""
+def make_service(lab: BenchLab, name: str, endpoints: int, *, affinity: bool) -> str:
+    """Make a Service of so many endpoints; return its ClusterIP when the switch has it."""
+    addresses = [str(FIRST + place) for place in range(endpoints)]
+    parts = [addresses[start : start + SLICE] for start in range(0, endpoints, SLICE)]
+    spec = {"sessionAffinity": "ClientIP"} if affinity else {}
+    lab.create(service(name, **spec), *(slice_of(name, number, part) for number, part in enumerate(parts)))
+    return str(lab.await_endpoints(name, endpoints)["ports"][0]["address"])
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._places = Places(name=name)
-        self._agent = ("--lab", name, "--node", "node-1")
-        self._environment = dict(os.environ)
 
-    @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        """Make it, and take it down whatever happens."""
+def measure(lab: BenchLab, target: Target, *, seconds: int, connections: int) -> None:
+    """Open connections for so long, on a datapath that has forgotten those of the target before."""
+    lab.appctl("revalidator/purge")
+    before = _upcalls(lab)
+    rate, errors = lab.open_connections(CLIENT, target.address, target.port, seconds=seconds, connections=connections)
+    target.rates.append(rate)
+    target.errors += errors
+    target.upcalls.append((_upcalls(lab) - before) / max(1.0, rate * seconds))
+    target.megaflows = max(target.megaflows, len(lab.appctl("dpctl/dump-flows").splitlines()))
+
+
+def _upcalls(lab: BenchLab) -> int:
+    """How many packets met no megaflow so far."""
+    found = re.search(r"missed:(\d+)", lab.appctl("dpctl/show"))
+    return int(found[1]) if found else 0
+
+
+@contextlib.contextmanager
+def serving(lab: BenchLab) -> Iterator[None]:
+    """Let the Node have the addresses of all endpoints, and answer there."""
+    lab.inside(NODE, "ip", "route", "add", "local", ENDPOINTS, "dev", "lo")
+    lab.forget_closed_connections(NODE)
+    with subprocess.Popen([*lab.exec_words(NODE), *lab.nginx()], start_new_session=True) as process:
         try:
-            self._run(PROGRAM, "lab", "up", "--name", self._name, "--nodes", "1", "--datapath", "netdev")
-            self._environment["KUBECONFIG"] = self._run(PROGRAM, "lab", "kubeconfig", "--name", self._name).strip()
-            self._apply(_pod())
-            self._run("kubectl", "wait", "pod", "client", "--for=condition=Ready", "--timeout=60s")
-            self.on_node("ip", "route", "add", "local", ENDPOINTS, "dev", "lo")
-            for place in (("--node", "node-1"), ("client",)):
-                self._in(place, "sh", "-c", "echo 0 > /proc/sys/net/ipv4/tcp_max_tw_buckets")
-            with self._serving():
-                yield
+            time.sleep(0.5)
+            yield
         finally:
-            subprocess.run([PROGRAM, "lab", "down", "--name", self._name], check=False, capture_output=True)
-
-    def service(self, name: str, endpoints: int, *, affinity: bool) -> str:
-        """Make a Service of so many endpoints; return its ClusterIP when the switch has it."""
-        self._apply(_service(name, affinity=affinity), *_slices(name, endpoints))
-        for _ in range(300):
-            found = msgspec.json.decode(self._run(PROGRAM, "get", "services", "-o", "json", *self._agent))
-            ports = [port for item in found["items"] if item["name"] == name for port in item["ports"]]
-            if ports and all(port["endpointsInUse"] == endpoints for port in ports):
-                return str(ports[0]["address"])
-            time.sleep(0.1)
-        raise BenchmarkError(f"the agent never had Service {name} with {endpoints} endpoints")
-
-    def measure(self, target: Target, *, seconds: int, connections: int) -> None:
-        """Let wrk open connections for so long, on a datapath that has forgotten those of the target before."""
-        self._appctl("revalidator/purge")
-        before = self._upcalls()
-        url = f"http://{target.address}:{target.port}/"
-        words = ("wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s", "-H", "Connection: close", url)
-        told = self._in(("client",), *words)
-        found = _RATE.search(told)
-        if found is None:
-            raise BenchmarkError(f"wrk said nothing of a rate: {told}")
-        rate = float(found[1])
-        errors = _ERRORS.search(told)
-        target.rates.append(rate)
-        # wrk counts a connection that the server closes after its answer as a read error: only the others are failures.
-        target.errors += sum(map(int, errors.groups())) - int(errors[2]) if errors else 0
-        target.upcalls.append((self._upcalls() - before) / max(1.0, rate * seconds))
-        target.megaflows = max(target.megaflows, self._megaflows())
-
-    def on_node(self, *words: str) -> str:
-        """Run a command on the Node."""
-        return self._in(("--node", "node-1"), *words)
-
-    @contextlib.contextmanager
-    def _serving(self) -> Iterator[None]:
-        place = self._places.node("node-1").ovs.parent
-        configuration = place / "nginx.conf"
-        configuration.write_text(NGINX.format(port=PORT, pid=place / "nginx.pid"))
-        words = ["nginx", "-c", str(configuration), "-p", str(place)]
-        with subprocess.Popen(
-            [PROGRAM, "lab", "exec", "--name", self._name, "--node", "node-1", "--", *words], start_new_session=True
-        ) as process:
-            try:
-                time.sleep(0.5)
-                yield
-            finally:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGTERM)
-
-    def _upcalls(self) -> int:
-        """How many packets met no megaflow so far."""
-        found = re.search(r"missed:(\d+)", self._appctl("dpctl/show"))
-        return int(found[1]) if found else 0
-
-    def _megaflows(self) -> int:
-        return len(self._appctl("dpctl/dump-flows").splitlines())
-
-    def _appctl(self, *words: str) -> str:
-        directory = self._places.node("node-1").ovs
-        pid = (directory / "ovs-vswitchd.pid").read_text().strip()
-        return self._run("ovs-appctl", "-t", str(directory / f"ovs-vswitchd.{pid}.ctl"), *words)
-
-    def _apply(self, *objects: dict[str, Any]) -> None:
-        document = msgspec.json.encode({"apiVersion": "v1", "kind": "List", "items": list(objects)})
-        self._run("kubectl", "apply", "-f", "-", given=document.decode())
-
-    def _in(self, place: Sequence[str], *words: str) -> str:
-        return self._run(PROGRAM, "lab", "exec", "--name", self._name, *place, "--", *words)
-
-    def _run(self, *words: str, given: str | None = None) -> str:
-        done = subprocess.run(
-            words, input=given, env=self._environment, capture_output=True, text=True, check=False, timeout=120
-        )
-        if done.returncode:
-            raise BenchmarkError(f"{' '.join(words)}: exit {done.returncode}: {done.stderr or done.stdout}")
-        return done.stdout
-
-
-def _pod() -> dict[str, Any]:
-    container = {"name": "main", "image": "none"}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "client"}, "spec": {"containers": [container]}}
-
-
-def _service(name: str, *, affinity: bool) -> dict[str, Any]:
-    spec: dict[str, Any] = {"ports": [{"name": "http", "port": 80, "targetPort": PORT, "protocol": "TCP"}]}
-    if affinity:
-        spec["sessionAffinity"] = "ClientIP"
-    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
-
-
-def _slices(name: str, endpoints: int) -> Iterator[dict[str, Any]]:
-    for number, start in enumerate(range(0, endpoints, SLICE)):
-        addresses = [str(FIRST + place) for place in range(start, min(start + SLICE, endpoints))]
-        yield {
-            "apiVersion": "discovery.k8s.io/v1",
-            "kind": "EndpointSlice",
-            "metadata": {"name": f"{name}-{number}", "labels": {"kubernetes.io/service-name": name}},
-            "addressType": "IPv4",
-            "endpoints": [{"addresses": [address], "conditions": {"ready": True}} for address in addresses],
-            "ports": [{"name": "http", "port": PORT, "protocol": "TCP"}],
-        }
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
 
 
 def benchmark(*, rounds: int, seconds: int, connections: int, sizes: Sequence[int], report: Report) -> None:
     """Measure every target in each round."""
-    lab = TrafficLab(f"bench{os.getpid()}")
+    lab = BenchLab(f"bench{os.getpid()}")
     report.console.print("making a lab of one Node")
-    with lab.running():
+    with lab.running(), serving(lab):
+        lab.pod("client")
         targets = [Target("direct, without a Service", str(FIRST), PORT)]
         for size in sizes:
             word = "endpoint" if size == 1 else "endpoints"
-            targets.append(Target(f"{size} {word}", lab.service(f"plain-{size}", size, affinity=False), 80))
-            address = lab.service(f"sticky-{size}", size, affinity=True)
-            targets.append(Target(f"{size} {word}, session affinity", address, 80))
+            plain = make_service(lab, f"plain-{size}", size, affinity=False)
+            targets.append(Target(f"{size} {word}", plain, 80))
+            sticky = make_service(lab, f"sticky-{size}", size, affinity=True)
+            targets.append(Target(f"{size} {word}, session affinity", sticky, 80))
         for number in range(1, rounds + 1):
             report.console.print(f"round {number} of {rounds}: {len(targets)} targets, {seconds} s each")
             for target in targets:
-                lab.measure(target, seconds=seconds, connections=connections)
+                measure(lab, target, seconds=seconds, connections=connections)
     show(targets, report)
 
 
@@ -251,15 +153,8 @@ def main(
 ) -> None:
     """Measure new connections per second through Services of 1 to 5,000 endpoints. Needs root, wrk and nginx."""
     report = Report()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
+    with report.to_the_end("traffic"):
         benchmark(rounds=rounds, seconds=seconds, connections=connections, sizes=SIZES, report=report)
-    except BenchmarkError as error:
-        report.console.print(f"traffic: {error}", style="red", markup=False)
-        raise typer.Exit(1) from error
-    except KeyboardInterrupt as error:
-        report.console.print("traffic: interrupted; nothing is left behind", style="red")
-        raise typer.Exit(130) from error
     report.write(output)
 
 

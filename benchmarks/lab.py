@@ -1,0 +1,160 @@
+"""A lab for benchmarks: one Node, a client Pod, and the ways into them; by the public commands alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from antrea_proxy.lab.places import Places
+from benchmarks.sandbox import BenchmarkError
+
+PROGRAM: Final = str(Path(sys.executable).parent / "antrea-proxy")
+NODE: Final = ("--node", "node-1")
+OUTSIDE: Final = ("--client", "client-1")
+"""A host beyond the cluster."""
+
+PORT: Final = 8080
+"""Where servers listen."""
+
+NGINX: Final = """
+daemon off; master_process off; pid {pid}; error_log stderr error;
+events {{ worker_connections 4096; }}
+http {{ access_log off; server {{ listen {port} backlog=4096 reuseport; location / {{ return 200 "ok\\n"; }} }} }}
+"""
+
+_RATE: Final = re.compile(r"Requests/sec:\s+([\d.]+)")
+_ERRORS: Final = re.compile(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)")
+
+
+class BenchLab:
+    """A lab of one Node with the userspace datapath; `configuration` is its antrea-agent.conf."""
+
+    def __init__(self, name: str, configuration: str = "") -> None:
+        self._name = name
+        self._configuration = configuration
+        self._places = Places(name=name)
+        self._environment = dict(os.environ)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Make it, and take it down whatever happens."""
+        try:
+            with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
+                file.write(self._configuration)
+                file.flush()
+                given = ["--config", file.name] if self._configuration else []
+                self.run(PROGRAM, "lab", "up", "--name", self._name, "--nodes", "1", "--datapath", "netdev", *given)
+            self._environment["KUBECONFIG"] = self.run(PROGRAM, "lab", "kubeconfig", "--name", self._name).strip()
+            yield
+        finally:
+            subprocess.run([PROGRAM, "lab", "down", "--name", self._name], check=False, capture_output=True)
+
+    def create(self, *objects: dict[str, Any]) -> None:
+        """Make objects."""
+        document = msgspec.json.encode({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+        self.run("kubectl", "create", "-f", "-", given=document.decode())
+
+    def pod(self, name: str, *command: str) -> str:
+        """Make a Pod and wait for it; return its address. TIME-WAIT does not keep ports from being used again in it."""
+        container: dict[str, Any] = {"name": "main", "image": "none"}
+        if command:
+            container["command"] = list(command)
+        spec = {"containers": [container]}
+        self.create({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec})
+        self.run("kubectl", "wait", "pod", name, "--for=condition=Ready", "--timeout=60s")
+        self.forget_closed_connections((name,))
+        found = msgspec.json.decode(self.run("kubectl", "get", "pod", name, "-o", "json"))
+        return str(found["status"]["podIP"])
+
+    def nginx(self) -> tuple[str, ...]:
+        """Return the command of a server that answers every request at once."""
+        place = self.node_directory / "nginx"
+        place.mkdir(exist_ok=True)
+        configuration = place / "nginx.conf"
+        configuration.write_text(NGINX.format(port=PORT, pid=place / "nginx.pid"))
+        return "nginx", "-c", str(configuration), "-p", str(place)
+
+    def forget_closed_connections(self, place: Sequence[str]) -> None:
+        """Keep no TIME-WAIT (tcp(7)): at thousands of connections a second, ports come up again too soon for it."""
+        self.inside(place, "sh", "-c", "echo 0 > /proc/sys/net/ipv4/tcp_max_tw_buckets")
+
+    def await_endpoints(self, service: str, endpoints: int) -> dict[str, Any]:
+        """Wait until the agent has a Service with so many endpoints; return it as the agent shows it."""
+        for _ in range(600):
+            told = self.run(PROGRAM, "get", "services", "-o", "json", "--lab", self._name, *NODE)
+            found = next((item for item in msgspec.json.decode(told)["items"] if item["name"] == service), None)
+            if found and found["ports"] and all(port["endpointsInUse"] == endpoints for port in found["ports"]):
+                return dict(found)
+            time.sleep(0.1)
+        raise BenchmarkError(f"the agent never had Service {service} with {endpoints} endpoints")
+
+    def open_connections(
+        self, place: Sequence[str], address: str, port: int, *, seconds: int, connections: int
+    ) -> tuple[float, int]:
+        """Let wrk open connections from a place for so long; return how many a second, and how many failed.
+
+        wrk counts a connection that the server closes after its answer as a read error: only the others are failures.
+        """
+        url = f"http://{address}:{port}/"
+        words = ("wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s", "-H", "Connection: close", url)
+        told = self.inside(place, *words)
+        found, errors = _RATE.search(told), _ERRORS.search(told)
+        if found is None:
+            raise BenchmarkError(f"wrk said nothing of a rate: {told}")
+        return float(found[1]), sum(map(int, errors.groups())) - int(errors[2]) if errors else 0
+
+    def appctl(self, *words: str) -> str:
+        """Run ovs-appctl on the Node's switch."""
+        directory = self._places.node("node-1").ovs
+        pid = (directory / "ovs-vswitchd.pid").read_text().strip()
+        return self.run("ovs-appctl", "-t", str(directory / f"ovs-vswitchd.{pid}.ctl"), *words)
+
+    @property
+    def node_directory(self) -> Path:
+        """The folder of the Node; it goes with the lab."""
+        return self._places.node("node-1").ovs.parent
+
+    def inside(self, place: Sequence[str], *words: str) -> str:
+        """Run a command in a place: a Pod's name, NODE or OUTSIDE."""
+        return self.run(*self.exec_words(place), *words)
+
+    def exec_words(self, place: Sequence[str]) -> tuple[str, ...]:
+        """Return the words that run a command in a place."""
+        return PROGRAM, "lab", "exec", "--name", self._name, *place, "--"
+
+    def run(self, *words: str, given: str | None = None) -> str:
+        """Run a command with the lab's kubeconfig. Raises BenchmarkError with its words if it fails."""
+        done = subprocess.run(
+            words, input=given, env=self._environment, capture_output=True, text=True, check=False, timeout=900
+        )
+        if done.returncode:
+            raise BenchmarkError(f"{' '.join(words)}: exit {done.returncode}: {done.stderr or done.stdout}")
+        return done.stdout
+
+
+def service(name: str, **spec: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    """A Service without a selector, port 80."""
+    ports = [{"name": "http", "port": 80, "targetPort": PORT, "protocol": "TCP"}]
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {"ports": ports, **spec}}
+
+
+def slice_of(name: str, number: int, addresses: Sequence[str]) -> dict[str, Any]:
+    """An EndpointSlice of a Service with these ready endpoints."""
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": f"{name}-{number}", "labels": {"kubernetes.io/service-name": name}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [address], "conditions": {"ready": True}} for address in addresses],
+        "ports": [{"name": "http", "port": PORT, "protocol": "TCP"}],
+    }
