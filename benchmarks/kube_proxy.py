@@ -242,7 +242,9 @@ def show(results: Sequence[Measured], report: Report) -> None:
 
 
 def main(
-    many: Annotated[int, typer.Option(min=2, help="The most Services, of ten endpoints each.")] = 1000,
+    many: Annotated[
+        int, typer.Option(min=2, help="The most Services, of ten endpoints each; 1 and up to 1,000 are measured, too.")
+    ] = 1000,
     rounds: Annotated[int, typer.Option(min=1, help="How often every target has its turn.")] = 5,
     seconds: Annotated[int, typer.Option(min=1, help="How long each turn is.")] = 3,
     connections: Annotated[int, typer.Option(min=1, help="Connections at once.")] = 16,
@@ -253,7 +255,13 @@ def main(
     """Measure proxyAll beside kube-proxy's nftables layout. Needs root, wrk and nginx."""
     report = Report()
     with report.to_the_end("kube_proxy"):
-        benchmark(sizes=(1, many), rounds=rounds, seconds=seconds, connections=connections, report=report)
+        benchmark(
+            sizes=sorted({1, min(many, 1000), many}),
+            rounds=rounds,
+            seconds=seconds,
+            connections=connections,
+            report=report,
+        )
     report.write(output)
 
 
