@@ -69,7 +69,7 @@ def run(share: Path, *, full: bool, progress: Callable[[str], object]) -> Run:
         str(share),
         *inner,
     ]
-    environment = dict(os.environ) | ({"KERNEL_VM_TIME": "5400"} if full else {})
+    environment = dict(os.environ) | {"KERNEL_VM_TIME": "5400" if full else "1800"}
     lines = []
     with subprocess.Popen(
         command,

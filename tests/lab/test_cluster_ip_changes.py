@@ -14,10 +14,10 @@ from lab_stage import BOTH_PROTOCOLS, DUAL, Stage, await_service
 from lab_traffic import TalkingLoad, converse, many, steady, talking
 
 DRAINS: JsonObject = {
-    "containers": [{"name": "server", "image": "pod-server", "args": ["--drain", "3"]}],
-    "terminationGracePeriodSeconds": 30,
+    "containers": [{"name": "server", "image": "pod-server", "args": ["--drain", f"{3 * PATIENCE:g}"]}],
+    "terminationGracePeriodSeconds": int(30 * PATIENCE),
 }
-"""A well-behaved server: it goes on for 3 s after SIGTERM, and then finishes what it is doing."""
+"""A well-behaved server: it goes on after SIGTERM until all Nodes know, and then finishes what it is doing."""
 
 
 def _scale(cluster: Cluster, namespace: str, name: str, replicas: int) -> None:
