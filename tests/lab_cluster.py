@@ -63,10 +63,10 @@ class Place:
     name: str
     netns: Path
 
-    def open_socket(self, family: int, kind: int) -> socket.socket:
+    def open_socket(self, family: int, kind: int, protocol: int = 0) -> socket.socket:
         """Make a socket inside; connecting and binding it happens there, from wherever it is called."""
         with namespaces.inside(self.netns):
-            return socket.socket(family, kind)
+            return socket.socket(family, kind, protocol)
 
     def connect(self, address: str, port: int, *, timeout: float = 3.0) -> socket.socket:
         """Open a TCP connection from here. Raises OSError (ConnectionRefusedError, TimeoutError …)."""

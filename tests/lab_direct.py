@@ -161,6 +161,15 @@ def node_of(server: str) -> str:
     return f"node-{server.rpartition('-')[2]}"
 
 
+def echoed(sock: socket.socket, data: bytes) -> bytes:
+    """POST data and give what comes back."""
+    sock.sendall(b"POST /echo HTTP/1.0\r\nHost: test\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
+    received = bytearray()
+    while part := sock.recv(1 << 20):
+        received += part
+    return bytes(received).partition(b"\r\n\r\n")[2]
+
+
 def places(direct: Direct) -> Sequence[Place]:
     """Give clients that are not outside: a Pod and the Node itself, of each Node."""
     nodes = direct.stage.nodes

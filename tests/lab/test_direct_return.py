@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import random
-import socket
 from collections.abc import Sequence
 
 import pytest
 
 from lab_cluster import Place, wait_until
-from lab_direct import CROWD, MODE, NAMESPACE, Direct, node_of, places
+from lab_direct import CROWD, MODE, NAMESPACE, Direct, echoed, node_of, places
 from lab_entry import CLIENT
 from lab_stage import ask_service
 from lab_traffic import FROM_NEW_PORTS, even, many, outcome
@@ -73,15 +72,6 @@ def test_twenty_megabytes_go_there_and_come_back_intact(direct: Direct, family: 
         direct.client.connect(address_of(family, addresses), 80, timeout=20) as sock,
     ):
         assert hashlib.sha256(echoed(sock, data)).digest() == hashlib.sha256(data).digest()
-
-
-def echoed(sock: socket.socket, data: bytes) -> bytes:
-    """POST data and give what comes back."""
-    sock.sendall(b"POST /echo HTTP/1.0\r\nHost: test\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
-    received = bytearray()
-    while part := sock.recv(1 << 20):
-        received += part
-    return bytes(received).partition(b"\r\n\r\n")[2]
 
 
 @pytest.mark.kernel

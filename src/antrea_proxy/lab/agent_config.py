@@ -10,6 +10,7 @@ import yaml
 
 from antrea_proxy.lab.errors import LabError
 from antrea_proxy.lab.options import EncapMode, Tunnel
+from antrea_proxy.settings import SettingsError, parse
 
 CONFIG_MAP = ("kube-system", "antrea-config")
 CONFIG_KEY = "antrea-agent.conf"
@@ -41,6 +42,18 @@ def modes_of(cluster_config: str) -> dict[str, Any]:
         if member is not None:
             found[option] = member
     return found
+
+
+def returns_directly(cluster_config: str) -> bool:
+    """Whether a file that the lab is made with lets Nodes send connections on to each other (DSR): through tunnels.
+
+    A text that cannot be read decides nothing, as with `modes_of`.
+    """
+    try:
+        settings = parse(cluster_config)
+    except SettingsError:
+        return False
+    return settings.antrea_proxy.proxy_all and settings.feature_gates.enabled("LoadBalancerModeDSR")
 
 
 def for_node(cluster_config: str, must_be: Mapping[str, str]) -> AgentConfig:

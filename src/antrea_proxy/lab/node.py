@@ -48,7 +48,8 @@ class NodeParts:
     @property
     def uplink_bridge(self) -> bool:
         """Whether tunnels need an uplink bridge: with a tunnel and the userspace datapath."""
-        return self.options.encap_mode is EncapMode.ENCAP and self.datapath is Datapath.NETDEV
+        tunnels = self.options.encap_mode is EncapMode.ENCAP or agent_config.returns_directly(self.options.config)
+        return tunnels and self.datapath is Datapath.NETDEV
 
 
 class LabNode:
