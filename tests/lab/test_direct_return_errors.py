@@ -44,7 +44,8 @@ def too_big(packet: bytes, length: int) -> bytes:
     total = sum(struct.unpack(f"!{len(words) // 2}H", words))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
-    return error[:2] + (0xFFFF - total).to_bytes(2, "big") + error[4:]
+    checksum: bytes = (0xFFFF - total).to_bytes(2, "big")
+    return error[:2] + checksum + error[4:]
 
 
 def learned_mtu(place: Place, address: str) -> int | None:
