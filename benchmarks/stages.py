@@ -28,7 +28,7 @@ from antrea_proxy.kubernetes.kinds import ENDPOINT_SLICES, KINDS, NODES, SERVICE
 from antrea_proxy.network.desired import desired_network
 from antrea_proxy.network.values import Network, Uplink
 from antrea_proxy.openflow.batch_encoding import bundle
-from antrea_proxy.pipeline.changes import resynchronisation
+from antrea_proxy.pipeline.changes import completion
 from antrea_proxy.pipeline.compilation import compile_network
 from antrea_proxy.pipeline.group_ids import GroupIds
 from antrea_proxy.pipeline.service_flows import compile_services
@@ -97,7 +97,7 @@ async def measure(kubeconfig: Path, socket: Path) -> dict[str, Any]:
         ids: GroupIds[LoadBalancerName] = GroupIds()
         units = compile_network(_network(cluster)) | compile_services(table, ids)
     with clock.stage(COMPARE):
-        steps = resynchronisation((), {}, units)
+        steps = completion((), {}, units)
     with clock.stage(ENCODE):
         for number, step in enumerate(steps, start=1):
             bundle(step.messages, bundle_id=number, first_xid=1)

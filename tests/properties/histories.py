@@ -201,6 +201,6 @@ class Follower:
         table, _ = core.decide(core.cluster.services)
         ids: GroupIds[LoadBalancerName] = GroupIds()
         numbers = {name: self.ids.known(name) for name in self.core.decisions.load_balancers}
-        ids.restore({name: number for name, number in numbers.items() if number is not None}, present=())
+        ids.adopt({name: number for name, number in numbers.items() if number is not None})
         units = compile_services(table, ids, now=NOW)
         return {owner: unit for owner, unit in units.items() if unit != EMPTY}

@@ -15,7 +15,7 @@ from antrea_proxy.openflow.match import Match
 from antrea_proxy.openflow.messages import FlowMod
 from antrea_proxy.pipeline.base_flows import OWNER as BASE
 from antrea_proxy.pipeline.base_flows import compile_base
-from antrea_proxy.pipeline.changes import BUNDLE_MESSAGES, difference, resynchronisation
+from antrea_proxy.pipeline.changes import BUNDLE_MESSAGES, completion, difference, sweep
 from antrea_proxy.pipeline.group_ids import GroupIds
 from antrea_proxy.pipeline.layout import Layout
 from antrea_proxy.pipeline.service_flows import compile_services
@@ -95,14 +95,15 @@ def test_a_restart_writes_what_differs_and_sweeps_the_rest_while_what_is_common_
         switch.apply(step.messages)
     new = units_of(after, ids, set())
     constant = working(old) & working(new)
-    for step in resynchronisation(switch.cookies, switch.groups, new):
+    present = frozenset(switch.cookies), dict(switch.groups)
+    for step in (*completion(*present, new), *sweep(*present, new)):
         switch.apply(step.messages)
         assert all(switch.balances(match) for match in constant)
     fresh = ModelSwitch()
     for step in difference({}, new):
         fresh.apply(step.messages)
     assert (switch.flows, switch.groups) == (fresh.flows, fresh.groups)
-    assert resynchronisation(switch.cookies, switch.groups, new) == []
+    assert completion(switch.cookies, switch.groups, new) == sweep(switch.cookies, switch.groups, new) == []
 
 
 @given(state=states)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -22,17 +22,18 @@ from antrea_proxy.agent.decisions import Decisions
 from antrea_proxy.agent.errors import CommitRefused, NetworkUnknown, SwitchLost
 from antrea_proxy.agent.installation import Installation, retry_delays
 from antrea_proxy.agent.marks import Marks
-from antrea_proxy.agent.restoration import histories, used_group_ids
+from antrea_proxy.agent.restoration import Restoration
 from antrea_proxy.agent.service_problems import Finder, ServiceProblems
 from antrea_proxy.agent.status import AgentStatus, HealthReport, HostReport, Phase, SourceReport
 from antrea_proxy.agent.switch import SwitchContents
+from antrea_proxy.agent.under_way import UnderWay, portions
 from antrea_proxy.host.services import Demands, HostServices
 from antrea_proxy.kubernetes.cluster import ClusterState, Dirty
 from antrea_proxy.kubernetes.names import NamespacedName
 from antrea_proxy.kubernetes.objects import Service
 from antrea_proxy.network.values import IPAddress, Network
 from antrea_proxy.openflow.entries import FlowDesc
-from antrea_proxy.pipeline.changes import SWEEP, Step, resynchronisation
+from antrea_proxy.pipeline.changes import SWEEP, Step, completion, sweep
 from antrea_proxy.pipeline.compilation import compile_network
 from antrea_proxy.pipeline.direct_slots import Histories
 from antrea_proxy.pipeline.group_ids import GroupIds
@@ -81,6 +82,16 @@ class Switch(Protocol):
 
     async def wait_lost(self) -> None:
         """Return when the connection has ended."""
+
+
+@dataclass(slots=True)
+class _Written:
+    """What one pass has sent so far: for whom it was, who was refused, and how much it was."""
+
+    units: dict[Owner, Unit] = field(default_factory=dict)
+    refused: set[Owner] = field(default_factory=set)
+    steps: int = 0
+    messages: int = 0
 
 
 class Reconciler:
@@ -248,45 +259,63 @@ class Reconciler:
         await self._admit(contents)
         if self._network is None and isinstance(reason := self._compute_network(self._cluster), str):
             raise NetworkUnknown(reason)
-        dirty, _ = self._marks.take()
-        table = self._table(self._cluster.services.keys() | self._decisions.balanced | dirty.services)
-        self._decisions.take(table, self._cluster)
-        self._cleaner.decided(table)
-        used = used_group_ids(contents, table)
-        self._ids.restore(used.known, present=used.taken)
-        self._histories.restore(histories(contents, used.known, self._cluster.nodes))
-        self._numbers_to_release.clear()
-        units = self._network_units() | compile_services(table, self._ids, self._histories, now=time.time())
         started = time.monotonic()
-        steps = resynchronisation(contents.flows.keys(), contents.groups, units)
-        refused = await self._commit([step for step in steps if not _sweeps(step)], units)
+        dirty, _ = self._marks.take()
+        names = self._cluster.services.keys() | self._decisions.balanced | dirty.services
+        written = await self._complete(contents, names)
+        units, refused = written.units, written.refused
         if refused:
-            kept = {owner: self._installation.still_held(owner, contents.flows, contents.groups) for owner in refused}
-            steps = resynchronisation(contents.flows.keys(), contents.groups, units | kept)
-        self._demands.take(table.services)
+            units |= {owner: self._installation.still_held(owner, contents.flows, contents.groups) for owner in refused}
         self._serve(self._demands.wanted)
-        refused |= await self._commit([step for step in steps if _sweeps(step)], {SWEEP: EMPTY})
+        steps = sweep(contents.flows.keys(), contents.groups.keys(), units)
+        await self._commit(steps, {SWEEP: EMPTY}, written)
         self._cleaner.confirmed(self._installation.refusals, resynchronised=True)
         self._affinity.note(time.time())
         await self._tend(contents.learned, time.time())
         self._installation.keep_only(units.keys() | {SWEEP})
         self.synchronised = True
-        messages = sum(len(step.messages) for step in steps)
         self._report_switch(
             connected=True,
             resynchronised=True,
             failed=bool(refused),
-            messages=messages,
+            messages=written.messages,
             seconds=time.monotonic() - started,
         )
         _log.info(
             "the switch is synchronised",
-            services=len(table.services),
-            steps=len(steps),
-            messages=messages,
+            services=len(names),
+            steps=written.steps,
+            messages=written.messages,
             seconds=round(time.monotonic() - started, 3),
         )
         self._arrived()
+
+    async def _complete(self, contents: SwitchContents, names: Collection[NamespacedName]) -> _Written:
+        """Write what a switch lacks: the network first, then the Services, some of them while the next are compiled."""
+        written = _Written()
+        earlier = Restoration(contents, self._cluster.nodes)
+        self._ids.restore(earlier.taken)
+        self._histories = Histories()
+        self._numbers_to_release.clear()
+        await self._add(contents, self._network_units(), written)
+        now = time.time()
+        async with UnderWay() as under_way:
+            for some in portions(list(names)):
+                table = self._table(some)
+                self._decisions.take(table, self._cluster)
+                self._cleaner.decided(table)
+                self._demands.take(table.services)
+                known = earlier.numbers(table)
+                self._ids.adopt(known)
+                self._histories.restore(earlier.histories(known))
+                units = compile_services(table, self._ids, self._histories, now=now)
+                await under_way.begin(self._add(contents, units, written))
+            await under_way.done()
+        return written
+
+    async def _add(self, contents: SwitchContents, units: Mapping[Owner, Unit], written: _Written) -> None:
+        written.units |= units
+        await self._commit(completion(contents.flows.keys(), contents.groups, units), units, written)
 
     async def _follow(self) -> None:
         """Carry single changes to the switch until it is lost, or has to be read back."""
@@ -342,7 +371,8 @@ class Reconciler:
         started = time.monotonic()
         wanted = self._installation.worth_trying(units)
         steps = self._installation.steps(wanted)
-        refused = await self._commit(steps, wanted)
+        written = _Written()
+        await self._commit(steps, wanted, written)
         self._cleaner.confirmed(self._installation.refusals)
         if names and self._demands.take(table.services):
             self._serve(self._demands.wanted)
@@ -353,8 +383,8 @@ class Reconciler:
         if steps:
             self._report_switch(
                 connected=True,
-                failed=bool(refused),
-                messages=sum(len(step.messages) for step in steps),
+                failed=bool(written.refused),
+                messages=written.messages,
                 seconds=time.monotonic() - started,
             )
         self._arrived()
@@ -393,8 +423,8 @@ class Reconciler:
         self._network_owners = frozenset(units) | gone
         return units | dict.fromkeys(gone, EMPTY)
 
-    async def _commit(self, steps: Sequence[Step], units: Mapping[Owner, Unit]) -> set[Owner]:
-        """Send the steps in order, note what the switch holds then, and return whom it refused.
+    async def _commit(self, steps: Sequence[Step], units: Mapping[Owner, Unit], written: _Written) -> None:
+        """Send the steps in order, and note what the switch holds then, and whom it refused.
 
         What the switch refuses is sent again by owner, so that one bad unit harms no other. Of an owner that was
         refused nothing more is sent: its old flows go only when their replacement is there.
@@ -420,7 +450,9 @@ class Reconciler:
                 self._refuse(owner, unit, refused[owner])
             else:
                 self._installation.confirm(owner, unit)
-        return set(refused)
+        written.refused |= refused.keys()
+        written.steps += len(steps)
+        written.messages += sum(len(step.messages) for step in steps)
 
     def _refuse(self, owner: Owner, unit: Unit, error: str) -> None:
         known = self._installation.refusals.get(owner)
@@ -481,10 +513,6 @@ class Reconciler:
         pending = min((time for time in times if time is not None), default=None)
         self.status = replace(self.status, phase=phase, problem=problem, pending_since=pending)
         self._publish(self.status)
-
-
-def _sweeps(step: Step) -> bool:
-    return step.parts[0].owner is SWEEP
 
 
 def _taken(service: Service, address: IPAddress) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ from antrea_proxy.pipeline.units import is_ours
 
 ANSWER_TIMEOUT_S: Final = 30.0
 """How long the switch may take to answer; it commits the largest bundle of ours in some 10 ms."""
+
+SEND_BUFFER_BYTES: Final = 1 << 20
+"""What is asked for; the kernel gives at most twice net.core.wmem_max (socket(7))."""
 
 _NORMAL: Final = encode_instructions((Output(OFPP_NORMAL),))
 
@@ -120,6 +124,8 @@ class _Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101 - a stream's transport is one
         self._transport = transport
+        # The switch is to have a whole bundle while the next is made: by default, some 200 KiB are taken off our hands.
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self._flush()
 
     def data_received(self, data: bytes) -> None:

@@ -73,25 +73,33 @@ def difference(installed: Mapping[Owner, Unit], desired: Mapping[Owner, Unit]) -
     return [*_bundled(additions), *_bundled(deletions)]
 
 
-def resynchronisation(
+def completion(
     present_flows: Collection[Cookie], present_groups: Mapping[GroupId, bytes], desired: Mapping[Owner, Unit]
 ) -> list[Step]:
-    """The steps that take a switch with these flows (of ours) and groups (by content) to the desired units."""
+    """The steps that add what a switch with these flows (of ours) and groups (by content) lacks of the desired units.
+
+    What does not belong is left, and goes last: see `sweep`.
+    """
     additions: list[Part] = []
-    wanted_flows: set[Cookie] = set()
-    wanted_groups: set[GroupId] = set()
     for owner, unit in desired.items():
         messages = [
             group.message for group in unit.groups if present_groups.get(group.group_id) != group_content(group.message)
         ]
         messages += [entry.message for entry in unit.flows if entry.cookie not in present_flows]
-        wanted_flows.update(entry.cookie for entry in unit.flows)
-        wanted_groups.update(group.group_id for group in unit.groups)
         if messages:
             additions.append(Part(owner, messages))
+    return list(_bundled(additions))
+
+
+def sweep(
+    present_flows: Collection[Cookie], present_groups: Collection[GroupId], desired: Mapping[Owner, Unit]
+) -> list[Step]:
+    """The steps that remove the flows (of ours) and groups of a switch that are in no desired unit."""
+    wanted_flows = {entry.cookie for unit in desired.values() for entry in unit.flows}
+    wanted_groups = {group.group_id for unit in desired.values() for group in unit.groups}
     stale = [_delete_flow(cookie) for cookie in present_flows if cookie not in wanted_flows]
     stale += [_delete_group(number) for number in present_groups if number not in wanted_groups]
-    return [*_bundled(additions), *_bundled([Part(SWEEP, [message]) for message in stale])]
+    return list(_bundled([Part(SWEEP, [message]) for message in stale]))
 
 
 def group_content(message: bytes) -> bytes:

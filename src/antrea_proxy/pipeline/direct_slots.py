@@ -168,8 +168,8 @@ class Histories(Generic[Key]):
         return history
 
     def restore(self, known: Mapping[Key, History]) -> None:
-        """Take over what a switch holds."""
-        self._known = dict(known)
+        """Take over what a switch, read back, holds of some Service ports."""
+        self._known |= known
 
     def forget(self, keys: Iterable[Key]) -> None:
         """Forget Service ports that are no more."""

@@ -50,13 +50,17 @@ class GroupIds(Generic[Key]):
         """The load balancer's number; None if it never needed one."""
         return self._numbers.get(key)
 
-    def restore(self, known: Mapping[Key, GroupId], *, present: Iterable[GroupId]) -> None:
-        """Take over what a switch holds: `known` owners keep their numbers, no other present one is given out."""
-        self._numbers = dict(known)
+    def restore(self, present: Iterable[GroupId]) -> None:
+        """Begin with what a switch holds: no number that is present is given out."""
+        self._numbers = {}
         self._parts = {}
         self._free = []
-        taken = (number for number in (*known.values(), *present) if number < HASH_GROUPS)
+        taken = (number for number in present if number < HASH_GROUPS)
         self._next = GroupId(max(taken, default=FIRST - 1) + 1)
+
+    def adopt(self, known: Mapping[Key, GroupId]) -> None:
+        """Let load balancers keep the numbers that the switch, read back, has for them; all are among the present."""
+        self._numbers |= known
 
     def release(self, keys: Iterable[Key]) -> None:
         """Take back the numbers of load balancers whose groups are gone."""

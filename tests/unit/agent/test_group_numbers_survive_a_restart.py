@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agent_loop import Loop, refuse_address
-from antrea_proxy.agent.restoration import used_group_ids
+from antrea_proxy.agent.restoration import Restoration
 from antrea_proxy.openflow.constants import Cookie, GroupId
 from antrea_proxy.openflow.match import ANY_PACKET
 from antrea_proxy.openflow.messages import FlowMod
@@ -36,8 +36,8 @@ async def numbers(switch: AsyncModelSwitch, services: Sequence[Any], endpoints: 
         pass
     table = desired_load_balancers(loop.cluster, loop.cluster.services, node_name="node-1")
     await switch.connect()
-    used = used_group_ids(await switch.contents(), table)
-    return {name.port.service.name: number for name, number in used.known.items()}
+    known = Restoration(await switch.contents(), ()).numbers(table)
+    return {name.port.service.name: number for name, number in known.items()}
 
 
 @pytest.mark.parametrize("endpoints", [2, 32, 33, 100])
@@ -100,7 +100,7 @@ def test_a_refused_service_gets_a_number_of_its_own_when_it_is_taken_at_last() -
             await loop.until(lambda: loop.serves("10.96.0.1"))
         table = desired_load_balancers(loop.cluster, loop.cluster.services, node_name="node-1")
         await loop.switch.connect()
-        known = used_group_ids(await loop.switch.contents(), table).known
+        known = Restoration(await loop.switch.contents(), ()).numbers(table)
         assert len(set(known.values())) == 2
         assert all(isinstance(name, LoadBalancerName) for name in known)
 
