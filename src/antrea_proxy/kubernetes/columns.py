@@ -62,7 +62,7 @@ class Interner(Generic[Value]):
             if value is not None and value not in self._numbers:
                 self._numbers[value] = len(self._values)
                 self._values.append(value)
-        return [self._numbers[value] for value in values]
+        return list(map(self._numbers.__getitem__, values))
 
     def known(self, value: Value) -> int:
         """The value's number, or NOTHING for one that was never interned."""
@@ -84,9 +84,14 @@ class SliceEndpoints:
     family: int
     ports: tuple[EndpointPort, ...]
     rows: EndpointRows
-    targets: tuple[str, ...]
-    """The Pod (or other object) behind each row; empty where the slice names none."""
+    target_lines: str
+    """The targets, a line each: one text instead of ten takes a third of the memory."""
     problems: tuple[str, ...]
+
+    @property
+    def targets(self) -> Sequence[str]:
+        """The Pod (or other object) behind each row; empty where the slice names none."""
+        return self.target_lines.split("\n")
 
 
 def slice_endpoints(
@@ -95,10 +100,10 @@ def slice_endpoints(
     """Turn slices into columns, all of them in one array."""
     endpoints = [endpoint for item in slices for endpoint in item.endpoints or ()]
     rows = np.empty(len(endpoints), ENDPOINT_ROW)
-    rows["conditions"] = [_conditions(endpoint.conditions) for endpoint in endpoints]
+    rows["conditions"] = _conditions([endpoint.conditions for endpoint in endpoints])
     rows["node"] = nodes.column([endpoint.node_name for endpoint in endpoints])
     rows["hints"] = hints.column([endpoint.hints for endpoint in endpoints])
-    targets = [endpoint.target_ref.name if endpoint.target_ref else "" for endpoint in endpoints]
+    targets = [reference.name if (reference := endpoint.target_ref) else "" for endpoint in endpoints]
     packed: list[bytes] = []
     result: list[SliceEndpoints] = []
     start = 0
@@ -116,7 +121,7 @@ def slice_endpoints(
                 family=_FAMILY.get(item.address_type, 0),
                 ports=item.ports or (),
                 rows=rows[start:end],
-                targets=tuple(targets[start:end]),
+                target_lines="\n".join(targets[start:end]),
                 problems=tuple(_problems(item, unreadable)),
             )
         )
@@ -151,13 +156,12 @@ def address_text(packed: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET6, packed)
 
 
-def _conditions(conditions: EndpointConditions) -> int:
+def _conditions(conditions: Sequence[EndpointConditions]) -> list[int]:
     """The bits of Condition; plain numbers, since this runs for every endpoint of a cluster."""
-    return (
-        (1 if conditions.ready is not False else 0)
-        + (2 if conditions.serving is not False else 0)
-        + (4 if conditions.terminating else 0)
-    )
+    return [
+        (item.ready is not False) + 2 * (item.serving is not False) + 4 * (item.terminating is True)
+        for item in conditions
+    ]
 
 
 def _pack(item: EndpointSlice, packed: list[bytes]) -> list[int]:

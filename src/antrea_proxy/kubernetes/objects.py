@@ -123,9 +123,7 @@ class EndpointHints(ApiObject, frozen=True):
 class TargetRef(ApiObject, frozen=True):
     """The Pod (or other object) behind an endpoint."""
 
-    kind: str = ""
     name: str = ""
-    namespace: str = ""
 
 
 class Endpoint(ApiObject, frozen=True):
@@ -134,7 +132,6 @@ class Endpoint(ApiObject, frozen=True):
     addresses: tuple[str, ...]
     conditions: EndpointConditions = EndpointConditions()
     node_name: str | None = None
-    zone: str | None = None
     hints: EndpointHints | None = None
     target_ref: TargetRef | None = None
 
