@@ -30,6 +30,9 @@ from antrea_proxy.settings import LoadBalancerMode
 
 USUAL: Final = Rules()
 
+_PROTOCOLS: Final = dict(Protocol.__members__)
+"""A plain dict, since every port is looked up in it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServicePort:
@@ -127,7 +130,7 @@ class _Reading:
                 ServicePort(
                     name=ServicePortName(name, usable[place].name),
                     family=family,
-                    protocol=Protocol[usable[place].protocol],
+                    protocol=_PROTOCOLS[usable[place].protocol],
                     frontends=tuple(frontends),
                     affinity=affinity,
                 )
@@ -187,10 +190,10 @@ class _Reading:
         if not 0 < port.port < 1 << 16:
             text = f"{where}.port: {port.port}: must be 1 to 65535; this port is not served"
             self._complain(Reason.INVALID_PORT, text)
-        elif port.protocol not in Protocol.__members__:
+        elif (protocol := _PROTOCOLS.get(port.protocol)) is None:
             text = f"{where}.protocol: {port.protocol!r}: must be TCP, UDP or SCTP; this port is not served"
             self._complain(Reason.INVALID_PROTOCOL, text)
-        elif reason := self._rules.unsupported.get(Protocol[port.protocol]):
+        elif reason := self._rules.unsupported.get(protocol):
             text = f"{where}.protocol: {port.protocol}: {reason}; this port is not served"
             self._complain(Reason.UNSUPPORTED_PROTOCOL, text)
         else:
