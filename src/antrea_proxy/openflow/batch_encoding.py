@@ -184,6 +184,9 @@ def _network_order(name: str, column: Column, hole: Hole) -> Bytes:
         raise InvalidValueError(
             f"template: column {name} is of {column.dtype}, {column.ndim}-dimensional; give integers"
         )
+    if column.dtype.kind == "u" and column.dtype.itemsize == hole.width and hole.n_bits == 8 * hole.width:
+        # The usual one: every value fits, and a group of ten endpoints has twenty.
+        return column.astype(column.dtype.newbyteorder(">")).view(np.uint8).reshape(len(column), hole.width)
     if len(column) and (int(column.max()) >> hole.n_bits or int(column.min()) < 0):
         raise InvalidValueError(
             f"template: column {name} has values {column.min()} to {column.max()}; {hole.n_bits} bits are at hand"
