@@ -66,6 +66,7 @@ class Packet:
     nd_target: IPv6Address | None = None
     tunnel_source: IPAddress | None = None
     tunnel_destination: IPAddress | None = None
+    tunnel_id: int = 0
     dp_hash: int = 0
 
     @property
@@ -117,6 +118,8 @@ class Packet:
         if self.tunnel_destination is not None:
             kind = "tun" if self.tunnel_destination.version == 4 else "tun_ipv6"  # noqa: PLR2004 - IPv4
             words += [f"{kind}_src={self.tunnel_source}", f"{kind}_dst={self.tunnel_destination}"]
+        if self.tunnel_id:
+            words.append(f"tun_id={self.tunnel_id:#x}")
         return ",".join(words)
 
 
@@ -162,12 +165,13 @@ def packet_of(found: Mapping[Field, int]) -> Packet:
         nd_target=None if target is None else IPv6Address(target),
         tunnel_source=tunnel_source,
         tunnel_destination=tunnel_destination,
+        tunnel_id=found.get(fields.TUNNEL_ID, 0),
         dp_hash=found.get(fields.DP_HASH, 0),
     )
 
 
 def _tunnel_fields(packet: Packet) -> dict[Field, int]:
-    found: dict[Field, int] = {}
+    found: dict[Field, int] = {fields.TUNNEL_ID: packet.tunnel_id} if packet.tunnel_id else {}
     for address, four, six in (
         (packet.tunnel_source, fields.TUN_IPV4_SRC, fields.TUN_IPV6_SRC),
         (packet.tunnel_destination, fields.TUN_IPV4_DST, fields.TUN_IPV6_DST),
