@@ -101,7 +101,9 @@ def ask_service(cluster: Cluster, node: str, namespace: str, name: str) -> JsonO
     return items[0] if items else None
 
 
-def await_service(cluster: Cluster, namespace: str, name: str, *, endpoints: int | None = None) -> None:
+def await_service(
+    cluster: Cluster, namespace: str, name: str, *, endpoints: int | None = None, seconds: float = 15.0
+) -> None:
     """Wait until every Node's agent has the Service in its switch, each port with so many endpoints in use."""
 
     def in_place(node: str) -> bool:
@@ -112,7 +114,8 @@ def await_service(cluster: Cluster, namespace: str, name: str, *, endpoints: int
         return False
 
     for node in cluster.node_names:
-        wait_until(lambda node=node: in_place(node), f"{namespace}/{name} with {endpoints} endpoints on {node}")  # type: ignore[misc]
+        what = f"{namespace}/{name} with {endpoints} endpoints on {node}"
+        wait_until(lambda node=node: in_place(node), what, seconds=seconds)  # type: ignore[misc]
 
 
 def await_state(cluster: Cluster, node: str, namespace: str, name: str, state: str) -> JsonObject:

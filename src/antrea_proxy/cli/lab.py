@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from antrea_proxy.lab import control_socket, lifecycle
 from antrea_proxy.lab.errors import LabError
 from antrea_proxy.lab.exec_command import EXAMPLES as EXEC_EXAMPLES
 from antrea_proxy.lab.exec_command import host_netns
+from antrea_proxy.lab.fault import Fault
 from antrea_proxy.lab.options import Datapath, EncapMode, IPFamily, Tunnel
 from antrea_proxy.lab.places import DEFAULT_NAME, Places
 
@@ -225,3 +227,32 @@ def route(
     with _errors():
         control_socket.ask(context.obj, "route", client=client, via=nodes)
     typer.echo(f"{client} reaches load-balancer and external addresses via {', '.join(nodes)}.")
+
+
+@app.command(
+    epilog=_examples("fault drop-watches", "fault off", "fault busy --for 30")
+    + "\n\n\b\nFaults:\n"
+    + "\n".join(f"  {fault.value:<13} {fault.meaning}" for fault in Fault)
+)
+def fault(
+    context: typer.Context,
+    what: Annotated[str, typer.Argument(metavar="FAULT|off", help="What goes wrong, or `off`.")],
+    seconds: Annotated[
+        float | None, typer.Option("--for", min=0, help="Wait so many seconds and switch it off again.")
+    ] = None,
+) -> None:
+    """Have the API server fail the agents, until the fault is switched off; kubectl goes on as before."""
+    if what not in {*Fault, "off"}:
+        typer.echo(f"error: {what!r} is no fault: choose {', '.join(Fault)} or off", err=True)
+        raise typer.Exit(_USAGE)
+    with _errors():
+        control_socket.ask(context.obj, "fault", fault=None if what == "off" else what)
+        if what != "off" and seconds is not None:
+            try:
+                time.sleep(seconds)
+            finally:
+                control_socket.ask(context.obj, "fault", fault=None)
+            what = "off"
+    typer.echo(
+        "The API server answers the agents again." if what == "off" else f"For the agents, {Fault(what).meaning}."
+    )

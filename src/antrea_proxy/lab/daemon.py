@@ -23,6 +23,7 @@ from pathlib import Path
 from antrea_proxy.lab import agent_config, control_server, leftovers, namespaces, underlay
 from antrea_proxy.lab.addressing import AddressPlan
 from antrea_proxy.lab.api_server.errors import ApiError
+from antrea_proxy.lab.api_server.faults import Faults
 from antrea_proxy.lab.api_server.resources import CONFIG_MAPS
 from antrea_proxy.lab.api_server.server import ApiServer, listening_socket
 from antrea_proxy.lab.api_server.store import Store
@@ -50,6 +51,7 @@ class Lab:
         self.plan = AddressPlan(family=options.ip_family)
         self.datapath = resolve_datapath(options.datapath)
         self.store = Store()
+        self.faults = Faults()
         self.control_plane = ControlPlane(self.store, self.plan)
         self.nodes: dict[str, LabNode] = {}
         self.problems: list[str] = []
@@ -116,7 +118,7 @@ class Lab:
     async def _start_api_server(self) -> ApiServer:
         addresses = [str(address) for address in self.plan.api_server()]
         services = [str(network[1]) for network in self.plan.services]
-        server = ApiServer(self.store, names=[*addresses, *services])
+        server = ApiServer(self.store, names=[*addresses, *services], faults=self.faults)
         with namespaces.inside(self.places.netns(underlay.UNDERLAY)):
             sockets = [listening_socket(address, API_PORT) for address in addresses]
         await server.start(sockets=sockets)

@@ -10,6 +10,7 @@ from antrea_proxy.lab.api_server.resources import NODES, PODS
 from antrea_proxy.lab.control_plane.nodes import is_ready
 from antrea_proxy.lab.control_server import Handler
 from antrea_proxy.lab.errors import LabError
+from antrea_proxy.lab.fault import Fault
 
 if TYPE_CHECKING:
     from antrea_proxy.lab.daemon import Lab
@@ -33,6 +34,7 @@ class Verbs:
             "status": self._status,
             "restart": self._restart,
             "route": self._route,
+            "fault": self._fault,
         }
 
     async def _options(self, _request: JsonObject) -> JsonObject:
@@ -57,6 +59,10 @@ class Verbs:
         self._routes[client] = via
         return {}
 
+    async def _fault(self, request: JsonObject) -> JsonObject:
+        self._lab.faults.switch(None if request["fault"] is None else Fault(request["fault"]))
+        return {}
+
     def _node(self, name: str) -> LabNode:
         if name not in self._lab.nodes:
             raise LabError(f"there is no Node {name!r}; there are {', '.join(self._lab.nodes)}")
@@ -75,7 +81,14 @@ class Verbs:
             "version": __version__,
             "healthy": not (problems := [*lab.problems, *_problems(nodes, pods), *wiring]),
             "problems": problems,
-            "notes": [f"the lab overrides antrea-agent.conf: {overridden}" for overridden in lab.overridden],
+            "notes": [
+                *(f"the lab overrides antrea-agent.conf: {overridden}" for overridden in lab.overridden),
+                *(
+                    ()
+                    if (fault := lab.faults.current) is None
+                    else (f"fault {fault}: for the agents, {fault.meaning}",)
+                ),
+            ],
             "options": {key: value for key, value in lab.options.as_json().items() if key != "config"},
             "datapath": lab.datapath.value,
             "upSeconds": round(lab.up_seconds, 2),

@@ -24,6 +24,8 @@ class Reply:
     content: bytes = b""
     content_type: str = "application/json"
     warnings: Sequence[str] = ()
+    retry_after: int | None = None
+    """Seconds."""
 
     def headers(self) -> list[tuple[str, str]]:
         """Give the headers, with the warnings that kubectl shows (RFC 7234, 5.5)."""
@@ -31,6 +33,8 @@ class Reply:
         for text in self.warnings:
             quoted = text.replace("\\", "\\\\").replace('"', '\\"')
             found.append(("Warning", f'{_WARNING_CODE} - "{quoted}"'))
+        if self.retry_after is not None:
+            found.append(("Retry-After", str(self.retry_after)))
         return found
 
 
@@ -61,9 +65,9 @@ def text_reply(text: str, *, status: int = 200) -> Reply:
     return Reply(status=status, content=text.encode(), content_type="text/plain; charset=utf-8")
 
 
-def refusal_reply(error: ApiError) -> Reply:
-    """Answer with the Status of a refusal."""
-    return Reply(status=error.code, content=encode(error.to_status()))
+def refusal_reply(error: ApiError, *, retry_after: int | None = None) -> Reply:
+    """Answer with the Status of a refusal; `retry_after` asks the client to wait so many seconds."""
+    return Reply(status=error.code, content=encode(error.to_status()), retry_after=retry_after)
 
 
 def list_bytes(kind: str, api_version: str, metadata: JsonObject, items: Sequence[bytes]) -> bytes:

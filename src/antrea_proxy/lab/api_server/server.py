@@ -15,11 +15,13 @@ from aiohttp import web
 from antrea_proxy.lab.api_server.api import PUBLIC_PATHS, Api
 from antrea_proxy.lab.api_server.certificates import Certificates, make_certificates
 from antrea_proxy.lab.api_server.errors import ApiError, internal_error, unauthorized
+from antrea_proxy.lab.api_server.faults import Faults, reset
 from antrea_proxy.lab.api_server.kubeconfig import kubeconfig, write_private
 from antrea_proxy.lab.api_server.replies import Reply, WatchReply, refusal_reply
 from antrea_proxy.lab.api_server.requests import Request
 from antrea_proxy.lab.api_server.store import Store
 from antrea_proxy.lab.api_server.watching import WatchLines
+from antrea_proxy.lab.fault import Fault
 
 _LOG = structlog.get_logger(__name__)
 LARGEST_BODY = 3 * 1024 * 1024
@@ -47,12 +49,20 @@ def listening_socket(host: str, port: int = 0) -> socket.socket:
 class ApiServer:
     """Serves a store. Start it within the event loop in which the store is used."""
 
-    def __init__(self, store: Store, *, names: Iterable[str] = (), certificates: Certificates | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        names: Iterable[str] = (),
+        certificates: Certificates | None = None,
+        faults: Faults | None = None,
+    ) -> None:
         """Prepare a server whose certificate holds for these names and addresses, besides the usual ones."""
         self.store = store
         self.certificates = certificates or make_certificates(names=names)
         self.token = secrets.token_urlsafe(24)
         """A bearer token that is as good as the administrator's certificate."""
+        self.faults = faults or Faults()
         self._api = Api(store)
         self._runner: web.AppRunner | None = None
         self._addresses: list[tuple[str, int]] = []
@@ -109,14 +119,21 @@ class ApiServer:
             request = await _read(http)
         except ApiError as error:
             return _whole(refusal_reply(error))
+        faulty = self.faults.concerns(http)
+        if faulty:
+            await self.faults.stalled()
+            if (refusal := self.faults.refusal(watch=request.flag("watch"))) is not None:
+                return _whole(refusal)
         try:
             answer = self._api.answer(request)
         except Exception:  # noqa: BLE001 - the client must get a Status, whatever a hook of the control plane does
             _LOG.exception("request failed", method=request.method, path=request.path)
             return _whole(refusal_reply(internal_error()))
-        if isinstance(answer, Reply):
-            return _whole(answer)
-        return await self._send_watch(http, answer)
+        if isinstance(answer, WatchReply):
+            return await self._send_watch(http, answer)
+        if faulty and self.faults.current is Fault.CUT:
+            return await _send_half(http, answer)
+        return _whole(answer)
 
     def _authenticate(self, http: web.Request) -> None:
         """Accept a certificate of our authority or the token.
@@ -147,7 +164,8 @@ class ApiServer:
             self._watches.add(task)
         try:
             await response.prepare(http)
-            async for chunk in WatchLines(self.store, reply).chunks():
+            chunks = WatchLines(self.store, reply).chunks()
+            async for chunk in self.faults.through(http, chunks) if self.faults.concerns(http) else chunks:
                 await response.write(chunk)
         except ConnectionError:
             pass  # the client has left; there is nobody to tell
@@ -171,6 +189,16 @@ async def _read(http: web.Request) -> Request:
         content_type=http.headers.get("Content-Type", ""),
         body=body,
     )
+
+
+async def _send_half(http: web.Request, reply: Reply) -> web.StreamResponse:
+    """Begin an answer and close the connection in the middle of it."""
+    response = web.StreamResponse(status=reply.status, headers=dict(reply.headers()))
+    response.content_length = len(reply.content)
+    await response.prepare(http)
+    await response.write(reply.content[: len(reply.content) // 2])
+    reset(http)
+    return response
 
 
 def _whole(reply: Reply) -> web.Response:

@@ -1,0 +1,80 @@
+"""Faults that the API server can be told to have, for the agents alone: kubectl goes on as if nothing were wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from antrea_proxy.lab.api_server.errors import ApiError, expired, internal_error
+from antrea_proxy.lab.api_server.replies import Reply, refusal_reply
+from antrea_proxy.lab.fault import RETRY_AFTER_SECONDS, WATCH_SECONDS, Fault
+
+AGENT = "antrea-proxy"
+"""How the agents' requests begin their User-Agent."""
+
+
+class Faults:
+    """The fault of the moment, and the agents' watches that it acts on."""
+
+    def __init__(self) -> None:
+        self.current: Fault | None = None
+        self._changed = asyncio.Event()
+        self._watches: dict[int, web.Request] = {}
+
+    def switch(self, fault: Fault | None) -> None:
+        """Have a fault from now on, or none. Watches that are open are reset, but those that a stall keeps silent."""
+        self.current = fault
+        self._changed.set()
+        self._changed = asyncio.Event()
+        if fault not in {Fault.STALL, Fault.CUT}:
+            for http in list(self._watches.values()):
+                reset(http)
+
+    def concerns(self, http: web.Request) -> bool:
+        """Whether a request is an agent's."""
+        return http.headers.get("User-Agent", "").startswith(AGENT)
+
+    def refusal(self, *, watch: bool) -> Reply | None:
+        """Give what an agent is answered in place of the truth, None where it is answered."""
+        match self.current:
+            case Fault.BUSY:
+                error = ApiError(429, "TooManyRequests", "the server has received too many requests")
+                return refusal_reply(error, retry_after=RETRY_AFTER_SECONDS)
+            case Fault.BROKEN:
+                return refusal_reply(internal_error())
+            case Fault.GONE if watch:
+                return refusal_reply(expired("too old resource version: the lab has this fault switched on"))
+            case _:
+                return None
+
+    async def stalled(self) -> None:
+        """Wait while the server stalls."""
+        while self.current is Fault.STALL:
+            await self._changed.wait()
+
+    async def through(self, http: web.Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Give a watch's bytes as far as the fault of the moment lets them through, then reset the connection."""
+        self._watches[id(http)] = http
+        if self.current is Fault.DROP_WATCHES:
+            asyncio.get_running_loop().call_later(WATCH_SECONDS, reset, http)
+        try:
+            async for chunk in chunks:
+                if self.current is Fault.STALL:
+                    await self.stalled()
+                    reset(http)
+                    return
+                if self.current is Fault.CUT:
+                    yield chunk[: len(chunk) // 2]
+                    reset(http)
+                    return
+                yield chunk
+        finally:
+            self._watches.pop(id(http), None)
+
+
+def reset(http: web.Request) -> None:
+    """Reset a client's connection, whatever was under way."""
+    if http.transport is not None:
+        http.transport.abort()

@@ -1,0 +1,63 @@
+"""An API server in trouble: traffic goes on, and what was changed meanwhile arrives when the trouble is over."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from antrea_proxy.lab.fault import Fault
+from lab_cluster import service_object, wait_until
+from lab_stage import BOTH_PROTOCOLS, DUAL, Stage, ask_agent, await_service
+
+RECOVERY_S = 60.0
+"""An agent waits up to 30 s between two tries, and a little for the list."""
+TOLD = {Fault.GONE: "410", Fault.BUSY: "429", Fault.BROKEN: "500"}
+"""What an agent's status says meanwhile, where the server gives a reason."""
+
+
+@contextlib.contextmanager
+def _fault(stage: Stage, fault: Fault) -> Iterator[None]:
+    stage.cluster.lab("fault", fault.value)
+    try:
+        yield
+    finally:
+        stage.cluster.lab("fault", "off")
+
+
+def _is_told(stage: Stage, code: str) -> bool:
+    """Whether an agent's status says of the Services' source that the server answered so."""
+    sources = [item for node in stage.nodes for item in ask_agent(stage.cluster, node, "/v1/status")["sources"]]
+    return any(code in item["lastError"] for item in sources if item["kind"] == "Service")
+
+
+def _answers(stage: Stage, address: str) -> set[str]:
+    """Connect from every Node; nothing may fail. Gives who answered."""
+    names: set[str] = set()
+    for client in stage.clients.values():
+        tally = client.connect_many(address, 80, count=20)
+        assert not tally.failed
+        names |= set(tally.hostnames)
+    return names
+
+
+@pytest.mark.parametrize("fault", list(Fault))
+def test_traffic_goes_on_and_changes_arrive_after(stage: Stage, fault: Fault) -> None:
+    """A Service of before answers all the time; one that was made in the fault is served once it is over."""
+    before, during = f"before-{fault}", f"during-{fault}"
+    address = stage.service(before, endpoints=3)[0]
+    with _fault(stage, fault):
+        assert fault.meaning in " ".join(stage.cluster.status()["notes"])
+        body = {"selector": {"app": "server"}, "ports": BOTH_PROTOCOLS, **DUAL}
+        stage.cluster.apply(service_object(stage.namespace, during, port=80, **body))
+        ends = time.monotonic() + 2
+        while time.monotonic() < ends:
+            assert _answers(stage, address) == set(stage.servers)
+        if fault in TOLD:  # by whoever tries first: an agent that has failed for long waits for long
+            wait_until(lambda: _is_told(stage, TOLD[fault]), f"{fault} told by an agent", seconds=RECOVERY_S)
+    await_service(stage.cluster, stage.namespace, during, endpoints=3, seconds=RECOVERY_S)
+    assert _answers(stage, stage.cluster_ips(during)[0]) == set(stage.servers)
+    assert stage.cluster.status()["notes"] == []
+    stage.remove(before, during)
