@@ -338,6 +338,35 @@ def test_a_list_may_come_in_chunks(tmp_path: Path) -> None:
     assert server.requests == [{"limit": "1"}, {"limit": "1", "continue": "m1"}]
 
 
+def test_a_list_whose_next_chunk_is_gone_is_begun_anew(tmp_path: Path) -> None:
+    """What came before is not mixed with what comes now: etcd was compacted between two chunks."""
+    seen, server = follow(
+        tmp_path,
+        listing(A, version=3, more="m1"),
+        answer(410, {"code": 410, "reason": "Expired"}),
+        listing(B, version=9),
+        page_size=1,
+        until="listed b",
+    )
+    assert seen.story == ["listed b"]
+    assert server.requests == [{"limit": "1"}, {"limit": "1", "continue": "m1"}, {"limit": "1"}]
+
+
+def test_a_watch_that_is_refused_for_being_too_many_goes_on_where_it_was(tmp_path: Path) -> None:
+    """429 says nothing of the version: nothing is listed anew, and the pause is kept."""
+    started = time.monotonic()
+    seen, server = follow(
+        tmp_path,
+        listing(A, version=3),
+        answer(429, {"message": "too many requests"}, Retry_After="1"),
+        watching(event("ADDED", B), then="hold"),
+        until="added b",
+    )
+    assert time.monotonic() - started >= 1.0
+    assert seen.story == ["listed a", "added b"]
+    assert [request.get("resourceVersion") for request in server.requests] == [None, "3", "3"]
+
+
 def test_a_certificate_of_another_ca_is_told_with_server_ca_and_remedy(tmp_path: Path) -> None:
     """It is refused, not accepted, and tried again: the kubeconfig is not read anew, but a CA file may be."""
 
