@@ -504,6 +504,7 @@ class Reconciler:
                 messages=report.messages + messages,
                 resynchronisations=report.resynchronisations + resynchronised,
                 last_commit_seconds=seconds,
+                commit_durations=report.commit_durations.with_another(seconds),
                 last_commit_at=time.time(),
             )
         self.status = replace(self.status, switch=report)

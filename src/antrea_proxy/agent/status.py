@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
+from typing import Final
 
 from antrea_proxy.kubernetes.names import NamespacedName
 from antrea_proxy.network.values import IPAddress, Network
@@ -36,6 +38,24 @@ class SourceReport:
     relists: int = 0
 
 
+DURATION_BOUNDS: Final = tuple(0.001 * 2**power for power in range(15))
+"""Seconds, 1 ms to 16.4 s: kube-proxy's own buckets, so that quantiles of both can be compared."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Durations:
+    """How often something took how long: `counts` for each of DURATION_BOUNDS and for what took longer than all."""
+
+    counts: tuple[int, ...] = (0,) * (len(DURATION_BOUNDS) + 1)
+    total_seconds: float = 0.0
+
+    def with_another(self, seconds: float) -> Durations:
+        """Give these and one more."""
+        place = bisect_left(DURATION_BOUNDS, seconds)
+        counts = (*self.counts[:place], self.counts[place] + 1, *self.counts[place + 1 :])
+        return Durations(counts=counts, total_seconds=self.total_seconds + seconds)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchReport:
     """The switch as last seen. Durations are in seconds; `flows` and `groups` are those of ours that it holds."""
@@ -52,6 +72,7 @@ class SwitchReport:
     connection_flushes: int = 0
     resynchronisations: int = 0
     last_commit_seconds: float = 0.0
+    commit_durations: Durations = Durations()
     last_commit_at: float = 0.0
 
 

@@ -5,15 +5,21 @@ Names that AntreaProxy has keep their meaning, with one difference: "installed" 
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+)
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from antrea_proxy.agent.status import AgentStatus, Phase
+from antrea_proxy.agent.status import DURATION_BOUNDS, AgentStatus, Durations, Phase
 from antrea_proxy.http_api.installed import InstalledCounts
 from antrea_proxy.pipeline.tables import Table
 from antrea_proxy.proxy.load_balancers import Outcome
@@ -22,7 +28,7 @@ from antrea_proxy.proxy.problems import Problem, Reason
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 """Of Prometheus' text format, version 0.0.4."""
 
-Family = GaugeMetricFamily | CounterMetricFamily | InfoMetricFamily
+Family = GaugeMetricFamily | CounterMetricFamily | HistogramMetricFamily | InfoMetricFamily
 
 
 class StatusCollector(Collector):
@@ -39,6 +45,7 @@ class StatusCollector(Collector):
         yield from _agent(status)
         yield from _services(status)
         yield from _switch(status)
+        yield from _as_others_call_it(status)
         yield from _sources(status)
 
     def _installed(self, status: AgentStatus) -> Iterator[Family]:
@@ -177,6 +184,28 @@ def _switch(status: AgentStatus) -> Iterator[Family]:
         "antrea_proxy_switch_last_commit_time_seconds",
         "When the last bundle was taken, in Unix time; 0 before the first.",
         value=switch.last_commit_at,
+    )
+
+
+def _as_others_call_it(status: AgentStatus) -> Iterator[Family]:
+    """What dashboards of AntreaProxy and kube-proxy look for; one synchronisation of theirs is one bundle here."""
+    durations = status.switch.commit_durations
+    for name, owner in (("antrea_proxy", "AntreaProxy"), ("kubeproxy", "kube-proxy")):
+        yield _histogram(
+            f"{name}_sync_proxy_rules_duration_seconds", f"How long bundles took (also in {owner}).", durations
+        )
+    yield GaugeMetricFamily(
+        "kubeproxy_sync_proxy_rules_last_timestamp_seconds",
+        "When the last bundle was taken, in Unix time; 0 before the first (also in kube-proxy).",
+        value=status.switch.last_commit_at,
+    )
+
+
+def _histogram(name: str, text: str, durations: Durations) -> HistogramMetricFamily:
+    bounds = (*map(repr, DURATION_BOUNDS), "+Inf")
+    counts = itertools.accumulate(durations.counts)
+    return HistogramMetricFamily(
+        name, text, buckets=list(zip(bounds, counts, strict=True)), sum_value=durations.total_seconds
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from antrea_proxy.agent.status import AgentStatus, Phase, SwitchReport
+from antrea_proxy.agent.status import AgentStatus, Durations, Phase, SwitchReport
 from antrea_proxy.http_api.installed import Counts, InstalledCounts
 from antrea_proxy.http_api.metrics import StatusCollector, exposition
 from worlds import SERVICES, SLICES, WORLD, endpoint_slice, service, world
@@ -99,3 +99,19 @@ def test_every_metric_is_documented_with_its_meaning() -> None:
         suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
         assert f"| `{family.name}{suffix}` | {family.type} |" in page, family.name
         assert family.documentation in page, family.name
+
+
+@pytest.mark.parametrize("owner", ["antrea_proxy", "kubeproxy"])
+def test_durations_of_bundles_are_counted_as_both_proxies_do(owner: str) -> None:
+    """Each bucket holds all that took as long or less; kube-proxy's own bounds."""
+    durations = Durations()
+    for seconds in (0.0005, 0.001, 0.0011, 3.0, 100.0):
+        durations = durations.with_another(seconds)
+    found = samples(WORLD.status(switch=SwitchReport(commit_durations=durations)))
+    name = f"{owner}_sync_proxy_rules_duration_seconds"
+    buckets = {
+        bound: found[f"{name}_bucket", (bound,)] for bound in ("0.001", "0.002", "2.048", "4.096", "16.384", "+Inf")
+    }
+    assert list(buckets.values()) == [2, 3, 3, 4, 4, 5]
+    assert found[f"{name}_count", ()] == 5
+    assert found[f"{name}_sum", ()] == pytest.approx(103.0026)
