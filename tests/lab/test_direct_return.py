@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -23,7 +24,6 @@ def address_of(family: int, addresses: Sequence[str]) -> str:
     return addresses[(4, 6).index(family)]
 
 
-@pytest.mark.kernel
 @FAMILIES
 def test_the_endpoint_sees_the_client_and_its_node_answers_without_a_way_through_the_ingress_node(
     direct: Direct, family: int
@@ -37,7 +37,6 @@ def test_the_endpoint_sees_the_client_and_its_node_answers_without_a_way_through
             assert all(item.back_from == {node_of(item.server)} for item in found), found
 
 
-@pytest.mark.kernel
 @FAMILIES
 def test_datagrams_reach_all_endpoints_by_way_of_any_node_with_the_clients_own_address(
     direct: Direct, family: int
@@ -62,7 +61,6 @@ def test_endpoints_have_even_shares_however_many_their_nodes_have(direct: Direct
     assert even(tally.answers, list(CROWD)), tally.answers
 
 
-@pytest.mark.kernel
 @FAMILIES
 def test_twenty_megabytes_go_there_and_come_back_intact(direct: Direct, family: int) -> None:
     data = random.Random(20).randbytes(20 << 20)
@@ -74,7 +72,6 @@ def test_twenty_megabytes_go_there_and_come_back_intact(direct: Direct, family: 
         assert hashlib.sha256(echoed(sock, data)).digest() == hashlib.sha256(data).digest()
 
 
-@pytest.mark.kernel
 @FAMILIES
 def test_with_session_affinity_a_client_keeps_its_endpoint_by_way_of_any_node(direct: Direct, family: int) -> None:
     with direct.service(endpoints=3, sessionAffinity="ClientIP") as (name, addresses):
@@ -159,6 +156,43 @@ def test_source_ranges_let_in_whom_they_name_and_drop_all_others(direct: Direct)
                 assert outcome(direct.client, address) == "dropped"
                 with pytest.raises(TimeoutError):
                     direct.client.ask_udp(address, 80, timeout=0.3)
+
+
+@contextlib.contextmanager
+def strict(direct: Direct) -> Iterator[None]:
+    """Have the Nodes drop what their tracker calls invalid, and what does not come by the way that leads back."""
+    table = """table inet strict {
+        chain forward { type filter hook forward priority filter; ct state invalid drop; }
+        chain input { type filter hook input priority filter; ct state invalid drop; }
+        chain output { type filter hook output priority filter; ct state invalid drop; }
+    }"""
+    keys = [f"net.ipv4.conf.{name}.rp_filter" for name in ("all", "eth0", "antrea-gw0")]
+    nodes = [direct.cluster.node(node) for node in direct.stage.nodes]
+    before = {node.name: [node.command("sysctl", "-n", key).stdout.strip() for key in keys] for node in nodes}
+    try:
+        for node in nodes:
+            node.command("nft", table)
+            node.command("sysctl", "-w", *(f"{key}=1" for key in keys))
+        yield
+    finally:
+        for node in nodes:
+            node.command("nft", "delete", "table", "inet", "strict", check=False)
+            settings = zip(keys, before[node.name], strict=True)
+            node.command("sysctl", "-w", *(f"{key}={value}" for key, value in settings))
+
+
+@FAMILIES
+def test_nodes_that_drop_invalid_packets_and_check_sources_strictly_serve_all_the_same(
+    direct: Direct, family: int
+) -> None:
+    """A Node sees one direction of the connections alone, which its tracker would call invalid."""
+    with direct.service(endpoints=3) as (_, addresses), strict(direct):
+        for ingress in direct.stage.nodes:
+            direct.route(ingress)
+            found = direct.connect(address_of(family, addresses), count=20)
+            assert {item.server for item in found} == set(direct.stage.servers)
+            assert {item.seen_as for item in found} == {CLIENT[family]}
+            assert direct.client.ask_udp(address_of(family, addresses), 80) in direct.stage.servers
 
 
 def test_a_service_with_an_endpoint_on_the_host_network_is_in_nat_mode_and_says_so(direct: Direct) -> None:
