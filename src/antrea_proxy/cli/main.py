@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "trace": "Tell the way of a Pod's packet, stage by stage.",
     "config": "Check an antrea-agent.conf.",
     "doctor": "Find what breaks Service traffic on a Node, and how to mend it.",
+    "support-bundle": "Gather in one file what somebody else needs to see of a Node.",
     "cleanup": "Take off this Node what kube-proxy left there.",
     "install-cni": "Put the CNI plugin on this Node.",
     "pod-server": "Answer over HTTP, UDP and SCTP: the lab's default container.",
