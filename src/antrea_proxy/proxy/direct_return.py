@@ -29,6 +29,8 @@ def load_balancer_mode(service: Service, rules: Rules) -> tuple[LoadBalancerMode
     mode = LoadBalancerMode(asked.lower())
     if mode is LoadBalancerMode.DSR and not rules.direct_return:
         return LoadBalancerMode.NAT, f"{where}: the feature gate LoadBalancerModeDSR is off; nat applies"
+    if mode is LoadBalancerMode.DSR and service.spec.type != "LoadBalancer" and not service.spec.external_ips:
+        return LoadBalancerMode.NAT, f"{where}: is for load-balancer and external IPs, and the Service has none"
     return mode, None
 
 

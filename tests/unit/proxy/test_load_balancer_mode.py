@@ -16,12 +16,18 @@ from antrea_proxy.settings import LoadBalancerMode
 NAT, DSR = LoadBalancerMode.NAT, LoadBalancerMode.DSR
 
 
-def service(annotation: str | None) -> Service:
+def service(annotation: str | None, **spec: object) -> Service:
     annotations = {} if annotation is None else {MODE_ANNOTATION: annotation}
     return msgspec.convert(
         {
             "metadata": {"name": "web", "namespace": "shop", "annotations": annotations},
-            "spec": {"clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1"], "ports": [{"port": 80}]},
+            "spec": {
+                "type": "LoadBalancer",
+                "clusterIP": "10.96.0.1",
+                "clusterIPs": ["10.96.0.1"],
+                "ports": [{"port": 80}],
+                **spec,
+            },
         },
         Service,
     )
@@ -48,6 +54,17 @@ def test_dsr_without_its_feature_gate_is_nat_and_said() -> None:
     assert mode is NAT
     assert problem is not None
     assert problem.endswith("the feature gate LoadBalancerModeDSR is off; nat applies")
+
+
+@pytest.mark.parametrize("kind", ["ClusterIP", "NodePort"])
+def test_dsr_without_an_external_address_is_said_and_an_external_ip_is_one(kind: str) -> None:
+    rules = Rules(direct_return=True)
+    mode, problem = load_balancer_mode(service("dsr", type=kind), rules)
+    assert mode is NAT
+    assert problem is not None
+    assert problem.endswith("'dsr': is for load-balancer and external IPs, and the Service has none")
+    assert load_balancer_mode(service("dsr", type=kind, externalIPs=["192.0.2.1"]), rules) == (DSR, None)
+    assert load_balancer_mode(service("nat", type=kind), rules) == (NAT, None)
 
 
 def test_a_service_with_an_invalid_annotation_is_served_all_the_same_and_says_so() -> None:
