@@ -13,8 +13,8 @@ from antrea_proxy.kubernetes.names import NamespacedName
 AT_ONCE: Final = 160
 """Services that are decided and compiled together, in some 6 ms: of ordinary ones (three messages each) one bundle."""
 
-AHEAD: Final = 3
-"""Parts that may be under way: one is being sent, one is closed, one is committed."""
+AHEAD: Final = 16
+"""Parts that may be under way, some 3 MB: so many that a switch which has to wait for a processor stops nobody else."""
 
 _TURNS: Final = 2
 """Turns of the event loop: in the first, work that has begun sends; in the second, answers that have come are read."""
