@@ -24,7 +24,7 @@ def address_of(family: int, addresses: Sequence[str]) -> str:
     return addresses[(4, 6).index(family)]
 
 
-@FAMILIES
+@pytest.mark.parametrize("family", [pytest.param(4, id="IPv4", marks=pytest.mark.kernel), pytest.param(6, id="IPv6")])
 def test_the_endpoint_sees_the_client_and_its_node_answers_without_a_way_through_the_ingress_node(
     direct: Direct, family: int
 ) -> None:
