@@ -85,8 +85,13 @@ class BenchLab:
         return "nginx", "-c", str(configuration), "-p", str(place)
 
     def forget_closed_connections(self, place: Sequence[str]) -> None:
-        """Keep no TIME-WAIT (tcp(7)): at thousands of connections a second, ports come up again too soon for it."""
-        self.inside(place, "sh", "-c", "echo 0 > /proc/sys/net/ipv4/tcp_max_tw_buckets")
+        """Keep no TIME-WAIT (tcp(7)): at thousands of connections a second, ports come up again too soon for it.
+
+        The kernel's tracker would keep what it sees for two minutes, and drop packets when its table is full.
+        """
+        tracker = "/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_time_wait"
+        words = f"echo 0 > /proc/sys/net/ipv4/tcp_max_tw_buckets; [ ! -e {tracker} ] || echo 1 > {tracker}"
+        self.inside(place, "sh", "-c", words)
 
     def await_endpoints(self, service: str, endpoints: int) -> dict[str, Any]:
         """Wait until the agent has a Service with so many endpoints; return it as the agent shows it."""

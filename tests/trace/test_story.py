@@ -197,7 +197,7 @@ def test_a_switch_that_ends_early_or_sends_elsewhere_is_a_warning_too() -> None:
     traced = as_traced(first)
     ended = differences(walk(TABLES, first), replace(traced, lookups=traced.lookups[:4]))
     elsewhere = differences(walk(TABLES, first), replace(traced, ports=(99,)))
-    assert ended == ("the compiled tables take the flow of base, priority 0 in EgressPolicy; the switch ends",)
+    assert ended == ("the compiled tables take the flow of base, priority 100 in Translated; the switch ends",)
     assert elsewhere == ("the compiled tables send the packet to port 22, the switch to port 99",)
 
 

@@ -368,7 +368,7 @@ def _translation(family: int, address: int, port: int) -> Conntrack:
     target = IPv4Address(address) if family == IPV4 else IPv6Address(address)
     return Conntrack(
         CONNTRACK_ZONE,
-        Table.EGRESS_POLICY.id,
+        Table.TRANSLATED.id,
         commit=True,
         actions=(
             Nat(kind=NatKind.DST, address_min=target, port_min=port),

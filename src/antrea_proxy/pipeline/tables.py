@@ -43,6 +43,8 @@ class Table(IntEnum):
     """From a new connection's slot, or its client's endpoint, to the translation; clients without one to a group."""
     AFFINITY_LEARN = 45
     """Remembers the endpoint that a client's group chose."""
+    TRANSLATED = 48
+    """Behind a Service's translation: what the tracker could not translate ends here, and is tried again."""
     EGRESS_POLICY = 50
     """Reserved for a policy engine: it sees Pods' addresses, after the Service's address was translated."""
     L3_FORWARDING = 60
@@ -79,6 +81,7 @@ _TITLES: Final = {
     Table.AFFINITY: "Affinity",
     Table.SERVICE_SLOT: "ServiceSlot",
     Table.AFFINITY_LEARN: "AffinityLearn",
+    Table.TRANSLATED: "Translated",
     Table.EGRESS_POLICY: "EgressPolicy",
     Table.L3_FORWARDING: "L3Forwarding",
     Table.INGRESS_POLICY: "IngressPolicy",

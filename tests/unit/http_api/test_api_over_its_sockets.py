@@ -109,7 +109,7 @@ def test_flows_and_groups_read_as_ovs_ofctl_writes_them(api: RunningApi) -> None
     assert balanced["tableName"] == "ServiceLB"
     assert balanced["match"] == "eth_type=0x800,ipv4_dst=10.96.0.11,ip_proto=6,tcp_dst=80"
     assert balanced["actions"] == (
-        "ct(commit,table=50,zone=65520,nat(dst=10.10.2.7:8080),exec(set_field:0x10/0x10->ct_mark))"
+        "ct(commit,table=48,zone=65520,nat(dst=10.10.2.7:8080),exec(set_field:0x10/0x10->ct_mark))"
     )
     group = ask(api, "/v1/groups", namespace="default", name="web")["items"][0]
     assert group["method"] == "dp_hash"
