@@ -117,9 +117,9 @@ def _passages() -> Iterator[FlowEntry]:
     """Where no more special flow decides, a packet goes on to the next stage."""
     # A client that is not remembered keeps slot 0, which is no endpoint's number.
     yield flow(OWNER, Table.AFFINITY, 0, Match(), [SetField(SLOT, 0)])
-    # Where a client's ports to an endpoint are nearly all in use, Open vSwitch gives up looking for another one, and
-    # lets the packet through as it was. Noted as a direct connection to the Service's address, it would stay one until
-    # its entry ends; dropped, the client's next attempt, a second later, is looked up anew.
+    # Open vSwitch 3.1 was seen to let some packets through as they were, where one client uses its ports again within
+    # seconds. Noted as a direct connection to the Service's address, it would stay one until its entry ends; dropped,
+    # the client's next attempt is looked up anew.
     translated = Match((fields.CT_MARK, SERVICE_MARK, SERVICE_MARK))
     yield flow(OWNER, Table.TRANSLATED, 100, translated, [Resubmit(Table.EGRESS_POLICY.id)])
     yield flow(OWNER, Table.TRANSLATED, 0, Match())
