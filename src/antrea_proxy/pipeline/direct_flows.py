@@ -37,7 +37,6 @@ PRIORITY: Final = 100
 PORT_PRIORITY: Final = 200
 ERROR_PRIORITY: Final = 150
 
-_FIN_SYN_RST: Final = 0x07
 _SYN: Final = 0x02
 _RST: Final = 0x04
 _ICMP: Final = (fields.IP_PROTO, fields.IP_PROTO_ICMP)

@@ -103,11 +103,6 @@ def is_ours(cookie: int) -> bool:
     return cookie >> 56 == COOKIE_MARK
 
 
-def owner_kind(cookie: int) -> OwnerKind:
-    """What a flow of ours is there for."""
-    return OwnerKind(cookie >> 48 & 0xFF)
-
-
 def flow_key(message: bytes) -> bytes:
     """The table, priority and match of an encoded FlowMod, as bytes to compare."""
     end = _MATCH_START + int.from_bytes(message[_MATCH_START + 2 : _MATCH_START + 4], "big")
