@@ -165,6 +165,7 @@ class Pair:
                 (measured.cluster_ip, NODE, cluster_ip, 80),
                 (measured.node_port, OUTSIDE, node, node_port),
             ):
+                lab.forget_switched_connections()
                 rate, failed = lab.open_connections(place, address, port, seconds=seconds, connections=connections)
                 taken[number].append(rate)
                 measured.failed[number] += failed

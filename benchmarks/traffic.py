@@ -60,7 +60,7 @@ def make_service(lab: BenchLab, name: str, endpoints: int, *, affinity: bool) ->
 
 def measure(lab: BenchLab, target: Target, *, seconds: int, connections: int) -> None:
     """Open connections for so long, on a datapath that has forgotten those of the target before."""
-    lab.appctl("revalidator/purge")
+    lab.forget_switched_connections()
     before = _upcalls(lab)
     rate, errors = lab.open_connections(CLIENT, target.address, target.port, seconds=seconds, connections=connections)
     target.rates.append(rate)

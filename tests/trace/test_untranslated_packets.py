@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from antrea_proxy.openflow import fields
+from antrea_proxy.openflow.actions import Resubmit, SetField
 from antrea_proxy.pipeline.flow_index import CompiledTables
-from antrea_proxy.pipeline.registers import SERVICE_MARK
+from antrea_proxy.pipeline.registers import MOST_REFUSALS, REFUSALS, SERVICE_MARK
 from antrea_proxy.pipeline.tables import Table
 from antrea_proxy.pipeline.walk import walk
 from worlds import CLIENT, WORLD, packet
@@ -21,8 +22,12 @@ def test_the_translation_of_a_service_is_looked_at_before_the_packet_goes_on(add
 
 
 @pytest.mark.parametrize("mark", [0, 1, 2, 3, 4, 0xF])
-def test_an_untranslated_packet_ends_and_is_never_noted_as_a_direct_connection(mark: int) -> None:
-    found = TABLES.look_up(Table.TRANSLATED, {fields.CT_MARK: mark})
+def test_an_untranslated_packet_is_looked_up_anew_a_few_times_and_never_noted_as_a_direct_connection(mark: int) -> None:
+    for refusals in range(MOST_REFUSALS):
+        found = TABLES.look_up(Table.TRANSLATED, {fields.CT_MARK: mark, REFUSALS: refusals})
+        assert found.flow is not None
+        assert found.flow.actions == (SetField(REFUSALS, refusals + 1), Resubmit(Table.SERVICE_LB.id))
+    found = TABLES.look_up(Table.TRANSLATED, {fields.CT_MARK: mark, REFUSALS: MOST_REFUSALS})
     assert found.flow is not None
     assert found.flow.actions == ()
     assert not found.rivals

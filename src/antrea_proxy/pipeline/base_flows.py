@@ -22,7 +22,9 @@ from antrea_proxy.openflow.match import Match
 from antrea_proxy.pipeline.layout import GATEWAY_PORT, TUNNEL_PORT, Layout
 from antrea_proxy.pipeline.registers import (
     CONNTRACK_ZONE,
+    MOST_REFUSALS,
     OUTPUT_PORT,
+    REFUSALS,
     SERVICE_MARK,
     SLOT,
     SOURCE,
@@ -64,6 +66,7 @@ def _flows(layout: Layout) -> Iterator[FlowEntry]:
     yield from _neighbours()
     yield from _conntrack()
     yield from _passages()
+    yield from _translated()
     yield from _forwarding(layout)
     yield from _commit(layout)
     yield from _output()
@@ -117,12 +120,6 @@ def _passages() -> Iterator[FlowEntry]:
     """Where no more special flow decides, a packet goes on to the next stage."""
     # A client that is not remembered keeps slot 0, which is no endpoint's number.
     yield flow(OWNER, Table.AFFINITY, 0, Match(), [SetField(SLOT, 0)])
-    # Open vSwitch 3.1 was seen to let some packets through as they were, where one client uses its ports again within
-    # seconds. Noted as a direct connection to the Service's address, it would stay one until its entry ends; dropped,
-    # the client's next attempt is looked up anew.
-    translated = Match((fields.CT_MARK, SERVICE_MARK, SERVICE_MARK))
-    yield flow(OWNER, Table.TRANSLATED, 100, translated, [Resubmit(Table.EGRESS_POLICY.id)])
-    yield flow(OWNER, Table.TRANSLATED, 0, Match())
     for table, following in (
         (Table.SERVICE_LB, Table.EGRESS_POLICY),
         (Table.SERVICE_SLOT, Table.EGRESS_POLICY),
@@ -131,6 +128,21 @@ def _passages() -> Iterator[FlowEntry]:
         (Table.COMMIT, Table.OUTPUT),
     ):
         yield flow(OWNER, table, 0, Match(), [Resubmit(following.id)])
+
+
+def _translated() -> Iterator[FlowEntry]:
+    """The tracker of userspace gives a packet back as it was when it finds no free port for the replies' tuple.
+
+    It looks at 128 ports from the client's own on, and at 120 from random ones on (nat_get_unique_l4, lib/conntrack.c):
+    it may find none while hundreds are free, and asked again looks at others. Noted as a direct connection to the
+    Service's address, which is what a packet given back looks like, it would stay one until its entry ends.
+    """
+    translated = Match((fields.CT_MARK, SERVICE_MARK, SERVICE_MARK))
+    yield flow(OWNER, Table.TRANSLATED, 100, translated, [SetField(REFUSALS, 0), Resubmit(Table.EGRESS_POLICY.id)])
+    for refusals in range(MOST_REFUSALS):
+        again: list[Action] = [SetField(REFUSALS, refusals + 1), Resubmit(Table.SERVICE_LB.id)]
+        yield flow(OWNER, Table.TRANSLATED, 50, Match((REFUSALS, refusals)), again)
+    yield flow(OWNER, Table.TRANSLATED, 0, Match())
 
 
 def _forwarding(layout: Layout) -> Iterator[FlowEntry]:

@@ -33,6 +33,13 @@ DESTINATION: Final[Field] = fields.REG6
 
 NODE_PORT: Final = 1
 
+REFUSALS: Final[Field] = fields.REG7
+"""How often the tracker gave a new connection back without a translation, up to MOST_REFUSALS; 0 outside of that."""
+
+MOST_REFUSALS: Final = 3
+"""With the look-up and the first translation 5 of the 6 passes that the userspace datapath lets a packet take
+(MAX_RECIRC_DEPTH, lib/dpif-netdev.c); the last is left to the tunnel."""
+
 CONNTRACK_ZONE: Final = 65520
 """The one zone, of both families: a connection is looked up once."""
 

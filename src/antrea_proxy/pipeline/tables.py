@@ -44,7 +44,7 @@ class Table(IntEnum):
     AFFINITY_LEARN = 45
     """Remembers the endpoint that a client's group chose."""
     TRANSLATED = 48
-    """Behind a Service's translation: what the tracker could not translate ends here, and is tried again."""
+    """Behind a Service's translation: what the tracker could not translate goes back to ServiceLB, a few times."""
     EGRESS_POLICY = 50
     """Reserved for a policy engine: it sees Pods' addresses, after the Service's address was translated."""
     L3_FORWARDING = 60
