@@ -38,8 +38,8 @@ class Run:
 
 
 def selection(*, full: bool) -> Sequence[str]:
-    """Tell pytest what runs in the machine: of the lab's tests those marked `kernel`, or with `full` every one."""
-    return (LAB_TESTS, GUEST_TESTS) if full else (LAB_TESTS, GUEST_TESTS, "-m", "kernel")
+    """Tell pytest what runs in the machine: of the lab's tests those marked `kernel`; with `full` `cluster_ip`, too."""
+    return LAB_TESTS, GUEST_TESTS, "-m", "kernel or cluster_ip" if full else "kernel"
 
 
 def collect(*, full: bool) -> Sequence[str]:

@@ -18,6 +18,8 @@ from lab_cluster import PATIENCE, PROGRAM, Place, wait_until
 from lab_stage import ask_socket, serving_outside
 from private_switch import namespace, private_switch, run
 
+pytestmark = pytest.mark.cluster_ip
+
 NODE_ADDRESS = "192.0.2.1"
 NODE = {
     "apiVersion": "v1",

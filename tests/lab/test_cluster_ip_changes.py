@@ -13,6 +13,8 @@ from lab_cluster import PATIENCE, Cluster, JsonObject, Place, wait_until
 from lab_stage import BOTH_PROTOCOLS, DUAL, Stage, await_service
 from lab_traffic import TalkingLoad, converse, many, steady, talking
 
+pytestmark = pytest.mark.cluster_ip
+
 DRAINS: JsonObject = {
     "containers": [{"name": "server", "image": "pod-server", "args": ["--drain", f"{3 * PATIENCE:g}"]}],
     "terminationGracePeriodSeconds": int(30 * PATIENCE),

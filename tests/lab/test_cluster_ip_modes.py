@@ -10,6 +10,8 @@ from lab_cluster import running_cluster
 from lab_stage import BOTH_PROTOCOLS, Stage
 from lab_traffic import even, many
 
+pytestmark = pytest.mark.cluster_ip
+
 MODES = {
     "noEncap, dual stack": ("--encap-mode", "noEncap"),
     "VXLAN, dual stack": ("--tunnel", "vxlan"),

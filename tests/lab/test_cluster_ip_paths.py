@@ -8,6 +8,8 @@ from lab_cluster import Cluster, pod_object
 from lab_stage import BOTH_PROTOCOLS, DUAL, Stage, await_service, serving_outside, slice_object
 from lab_traffic import many
 
+pytestmark = pytest.mark.cluster_ip
+
 HAIRPIN = ("169.254.0.253", "fc01::aabb:ccdd:eeff")
 CLIENT_1 = ("172.18.0.101", "fd00:18::101")
 

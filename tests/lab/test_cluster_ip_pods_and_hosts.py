@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from lab_cluster import Cluster
 from lab_stage import Stage, serving_outside
+
+pytestmark = pytest.mark.cluster_ip
 
 CLIENT_1 = ("172.18.0.101", "fd00:18::101")
 

@@ -11,6 +11,8 @@ from lab_cluster import PATIENCE, Cluster, Place, service_object, wait_until
 from lab_stage import Stage, ask_agent, ask_service, await_service, slice_object
 from lab_traffic import converse
 
+pytestmark = pytest.mark.cluster_ip
+
 AT_ONCE = 1.0
 """Seconds; a SYN that is lost is sent again after one."""
 

@@ -14,6 +14,8 @@ from lab_cluster import PATIENCE, Cluster, Place, wait_until
 from lab_stage import Stage, appctl, ask_agent
 from lab_traffic import steady, talking
 
+pytestmark = pytest.mark.cluster_ip
+
 LONGEST_S = 3.0
 """Until all is back after a restart of the switch: the agent asks for it at least every 2 s. Seen: 0.05 to 0.9 s."""
 _SYNCHRONISED = re.compile(r'event="the switch is synchronised".* messages=(\d+)')

@@ -12,6 +12,8 @@ from lab_many_endpoints import address_of, answering_everywhere, slices
 from lab_stage import BOTH_PROTOCOLS, DUAL, Stage, ask_agent, ask_service, await_service
 from lab_traffic import FROM_NEW_PORTS, Tally, even, many
 
+pytestmark = pytest.mark.cluster_ip
+
 CONNECTIONS = 3000
 FEW = 257
 """So many endpoints are shared evenly among the connections of one client."""

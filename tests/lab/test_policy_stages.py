@@ -11,6 +11,8 @@ import pytest
 from lab_cluster import PATIENCE, Cluster, Place
 from lab_stage import Stage, appctl, ofctl
 
+pytestmark = pytest.mark.cluster_ip
+
 EGRESS_POLICY, INGRESS_POLICY = 50, 70
 COOKIE = "0x7e57"
 

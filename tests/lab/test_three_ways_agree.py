@@ -7,8 +7,12 @@ import random
 import subprocess
 from typing import Any
 
+import pytest
+
 from antrea_proxy.cli.api_client import AgentApi
 from lab_cluster import PROGRAM, Cluster, Place, service_object, wait_until
+
+pytestmark = pytest.mark.cluster_ip
 
 SEED = 20260102
 SERVICES = 10
