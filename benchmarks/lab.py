@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,11 +30,30 @@ PORT: Final = 8080
 NGINX: Final = """
 daemon off; master_process off; pid {pid}; error_log stderr error;
 events {{ worker_connections 4096; }}
-http {{ access_log off; server {{ listen {port} backlog=4096 reuseport; location / {{ return 200 "ok\\n"; }} }} }}
+http {{ access_log off; keepalive_requests 1000000000; sendfile on; server {{
+listen {port} backlog=4096 reuseport;
+location / {{ return 200 "ok\\n"; }} location = /large {{ alias {large}; }} }} }}
 """
+LARGE: Final = "/large"
+"""What nginx answers with LARGE_BYTES."""
+LARGE_BYTES: Final = 8 * 1024 * 1024
 
 _RATE: Final = re.compile(r"Requests/sec:\s+([\d.]+)")
+_TRANSFER: Final = re.compile(r"Transfer/sec:\s+([\d.]+)(B|KB|MB|GB)")
+_LATENCY: Final = re.compile(r"^\s+(50|99)%\s+([\d.]+)(us|ms|s)$", re.MULTILINE)
 _ERRORS: Final = re.compile(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)")
+_UNITS: Final = {"B": 1.0, "KB": 1024.0, "MB": 1024.0**2, "GB": 1024.0**3, "us": 1e-6, "ms": 1e-3, "s": 1.0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What wrk saw: requests and bytes a second, the latency of a request in seconds, and how many failed."""
+
+    requests: float
+    bytes: float
+    p50: float
+    p99: float
+    failed: int
 
 
 class BenchLab:
@@ -81,7 +101,10 @@ class BenchLab:
         place = self.node_directory / "nginx"
         place.mkdir(exist_ok=True)
         configuration = place / "nginx.conf"
-        configuration.write_text(NGINX.format(port=PORT, pid=place / "nginx.pid"))
+        large = place / "large"
+        with large.open("wb") as file:
+            file.truncate(LARGE_BYTES)
+        configuration.write_text(NGINX.format(port=PORT, pid=place / "nginx.pid", large=large))
         return "nginx", "-c", str(configuration), "-p", str(place)
 
     def forget_closed_connections(self, place: Sequence[str]) -> None:
@@ -106,17 +129,29 @@ class BenchLab:
     def open_connections(
         self, place: Sequence[str], address: str, port: int, *, seconds: int, connections: int
     ) -> tuple[float, int]:
-        """Let wrk open connections from a place for so long; return how many a second, and how many failed.
+        """Let wrk open connections from a place for so long; return how many a second, and how many failed."""
+        url = f"http://{address}:{port}/"
+        load = self.load(place, url, "-H", "Connection: close", seconds=seconds, connections=connections)
+        return load.requests, load.failed
+
+    def load(self, place: Sequence[str], url: str, *words: str, seconds: int, connections: int) -> Load:
+        """Let wrk ask from a place for so long, over as many connections at once.
 
         wrk counts a connection that the server closes after its answer as a read error: only the others are failures.
         """
-        url = f"http://{address}:{port}/"
-        words = ("wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s", "-H", "Connection: close", url)
-        told = self.inside(place, *words)
-        found, errors = _RATE.search(told), _ERRORS.search(told)
-        if found is None:
+        sizes = ("-t", "1", "-c", str(connections), "-d", f"{seconds}s", "--latency")
+        told = self.inside(place, "wrk", *sizes, *words, url)
+        rate, transfer, errors = _RATE.search(told), _TRANSFER.search(told), _ERRORS.search(told)
+        latency = {percent: float(value) * _UNITS[unit] for percent, value, unit in _LATENCY.findall(told)}
+        if rate is None or transfer is None or latency.keys() != {"50", "99"}:
             raise BenchmarkError(f"wrk said nothing of a rate: {told}")
-        return float(found[1]), sum(map(int, errors.groups())) - int(errors[2]) if errors else 0
+        return Load(
+            requests=float(rate[1]),
+            bytes=float(transfer[1]) * _UNITS[transfer[2]],
+            p50=latency["50"],
+            p99=latency["99"],
+            failed=sum(map(int, errors.groups())) - int(errors[2]) if errors else 0,
+        )
 
     def appctl(self, *words: str) -> str:
         """Run ovs-appctl on the Node's switch."""

@@ -48,12 +48,12 @@ def test_no_new_connection_fails_while_a_deployment_goes_from_six_pods_to_two_an
             for node, client in stage.clients.items()
             for protocol, address in (("tcp", web[0]), ("tcp", web[1]), ("udp", web[0]))
         }
-        time.sleep(0.5)
+        time.sleep(0.5 * PATIENCE)
         _scale(cluster, namespace, "web", 2)
         wait_until(lambda: len(cluster.get("pods", "-n", namespace, "-l", "app=web")["items"]) == 2, "four Pods gone")
-        time.sleep(0.5)
+        time.sleep(0.5 * PATIENCE)
         _scale(cluster, namespace, "web", 6)
-        time.sleep(1)
+        time.sleep(PATIENCE)
         tallies = {key: load.result() for key, load in loads.items()}
     after = set(cluster.pods_of(namespace, "web"))
     for key, tally in tallies.items():
@@ -73,7 +73,7 @@ def test_no_datagram_is_lost_while_other_pods_start_and_end_on_the_clients_node(
             cluster.kubectl("delete", "pod", "-n", namespace, f"passing-{number}", "--grace-period=1")
         tally = load.result()
     assert not tally.failed
-    assert tally.count > 1000, "too few to show anything"
+    assert tally.count > 1000 / PATIENCE, "too few to show anything"
 
 
 def test_open_connections_go_on_while_other_endpoints_come_and_go(
