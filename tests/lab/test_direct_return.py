@@ -218,3 +218,15 @@ def test_a_mode_that_does_not_exist_is_named_and_the_default_applies(direct: Dir
         wait_until(lambda: "'direct'" in direct.problems("node-1", name), "it says so")
         assert direct.modes("node-1", name) == {"nat"}
         assert direct.client.get(addresses[0], 80) in direct.stage.servers
+
+
+def test_a_service_without_an_external_address_says_that_the_mode_is_not_for_it(direct: Direct) -> None:
+    (address, *_) = direct.stage.service("inside", endpoints=3)
+    direct.cluster.kubectl("annotate", "service", "-n", NAMESPACE, "inside", f"{MODE}=dsr")
+    said = "is for load-balancer and external IPs, and the Service has none"
+    for node in direct.stage.nodes:
+        wait_until(lambda node=node: said in direct.problems(node, "inside"), "it says so")  # type: ignore[misc]
+    describe = ("describe", "service", "-n", NAMESPACE, "inside")
+    wait_until(lambda: "InvalidLoadBalancerMode" in direct.cluster.kubectl(*describe), "an Event says so")
+    assert direct.stage.clients["node-1"].get(address, 80) in direct.stage.servers
+    direct.stage.remove("inside")

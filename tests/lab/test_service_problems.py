@@ -61,6 +61,20 @@ def test_an_invalid_annotation_is_told_by_kubectl_by_get_by_the_log_and_by_a_met
     cluster.kubectl("delete", "service", "-n", namespace, "chooses")
 
 
+def test_direct_server_return_without_its_gate_is_told_and_the_service_is_served(
+    cluster: Cluster, stage: Stage
+) -> None:
+    (address, *_) = stage.service("direct", endpoints=3)
+    namespace, one = stage.namespace, cluster.node("node-1")
+    cluster.kubectl("annotate", "service", "-n", namespace, "direct", f"{ANNOTATION}=dsr")
+    wrong = _one_of_each_node(cluster, "Warning", "InvalidLoadBalancerMode")
+    wait_until(lambda: _events(cluster, namespace, "direct") == wrong, "one Event from each Node")
+    shown = one.command(PROGRAM, "get", "service", "direct", "-n", namespace, "--node", "node-1", "--lab", cluster.name)
+    assert "'dsr': the feature gate LoadBalancerModeDSR is off; nat applies" in shown.stdout
+    assert set(many(stage.clients["node-1"], "tcp", (address, 80), count=60).answers) == set(stage.servers)
+    stage.remove("direct")
+
+
 def _metrics() -> str:
     with urllib.request.urlopen("http://127.0.0.1:10350/metrics", timeout=10) as answer:
         return str(answer.read().decode())

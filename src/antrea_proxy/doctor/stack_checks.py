@@ -161,5 +161,6 @@ def _largest(facts: Facts) -> int | None:
     carriers = [uplink.mtu for uplink in facts.node.uplinks if any(item.ip in transport for item in uplink.addresses)]
     if not carriers or facts.settings.tunnel_type not in BUILT:
         return None
-    overhead = encapsulation_overhead(facts.settings.tunnel_type, transport[0].version) if facts.encap else 0
+    tunnels = facts.encap or facts.settings.direct_return
+    overhead = encapsulation_overhead(facts.settings.tunnel_type, transport[0].version) if tunnels else 0
     return min(carriers) - overhead

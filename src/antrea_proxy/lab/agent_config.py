@@ -50,10 +50,9 @@ def returns_directly(cluster_config: str) -> bool:
     A text that cannot be read decides nothing, as with `modes_of`.
     """
     try:
-        settings = parse(cluster_config)
+        return parse(cluster_config).direct_return
     except SettingsError:
         return False
-    return settings.antrea_proxy.proxy_all and settings.feature_gates.enabled("LoadBalancerModeDSR")
 
 
 def for_node(cluster_config: str, must_be: Mapping[str, str]) -> AgentConfig:

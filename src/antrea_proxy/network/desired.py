@@ -54,7 +54,7 @@ def desired_network(
     if isinstance(transport, NetworkProblem):
         return NetworkProblems(problems=(transport,))
     encap = settings.traffic_encap_mode is TrafficEncapMode.ENCAP
-    direct = settings.antrea_proxy.proxy_all and settings.feature_gates.enabled("LoadBalancerModeDSR")
+    direct = settings.direct_return
     mtu = _mtu(node_name, settings, transport, uplinks, encapsulated=encap or direct)
     if isinstance(mtu, NetworkProblem):
         return NetworkProblems(problems=(mtu,))

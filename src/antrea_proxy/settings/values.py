@@ -89,3 +89,8 @@ class Settings:
     def proxy_enabled(self) -> bool:
         """Whether Services are ours at all: the feature gate AntreaProxy and `antreaProxy.enable` together."""
         return self.antrea_proxy.enable and self.feature_gates.enabled("AntreaProxy")
+
+    @property
+    def direct_return(self) -> bool:
+        """Whether a Service may have direct server return, so that Nodes have tunnels in any trafficEncapMode."""
+        return self.antrea_proxy.proxy_all and self.feature_gates.enabled("LoadBalancerModeDSR")

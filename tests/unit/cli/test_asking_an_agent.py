@@ -260,6 +260,20 @@ def test_all_that_is_wrong_with_a_file_is_told_at_once() -> None:
     assert lines[3] == "stdin: 3 problems: an agent does not start with it"
 
 
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        ("dsr", "the feature gate LoadBalancerModeDSR is off; add `LoadBalancerModeDSR: true` to featureGates"),
+        ("direct", "it is none of the values that this key can have; write one of: nat, dsr"),
+    ],
+)
+def test_a_load_balancer_mode_that_cannot_be_is_told_before_an_agent_starts(mode: str, said: str) -> None:
+    conf = f"antreaProxy:\n  defaultLoadBalancerMode: {mode}\n"
+    result = CliRunner().invoke(config.app, ["check", "-"], input=conf)
+    assert result.exit_code == 1
+    assert f"antreaProxy.defaultLoadBalancerMode: {mode} (line 2): {said}" in result.stderr
+
+
 def test_a_pipe_that_brings_nothing_is_no_file_that_is_ok() -> None:
     """`kubectl get configmap … | antrea-proxy config check -`, and kubectl found no cluster."""
     result = CliRunner().invoke(config.app, ["check", "-"], input="\n")

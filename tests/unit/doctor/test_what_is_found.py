@@ -342,3 +342,15 @@ def test_without_encapsulation_the_whole_mtu_of_the_uplink_is_for_pods() -> None
         settings=parse("trafficEncapMode: noEncap"),
     )
     assert examine(facts) == ()
+
+
+def test_direct_server_return_needs_room_for_a_tunnels_headers_without_encapsulation_too() -> None:
+    facts = replace(
+        SOUND,
+        node=replace(NODE, mtus={**NODE.mtus, "antrea-gw0": 1500, "web-1": 1500}),
+        settings=parse(
+            "trafficEncapMode: noEncap\nfeatureGates: {LoadBalancerModeDSR: true}\nantreaProxy: {proxyAll: true}"
+        ),
+    )
+    found = [(finding.check, finding.severity) for finding in examine(facts)]
+    assert found == [("mtu", Severity.ERROR), ("mtu", Severity.WARNING)]
