@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPV4LENGTH, IPV6LENGTH, IPv4Network, IPv6Network
 from typing import Final, NamedTuple
 
 from antrea_proxy.kubernetes.names import NamespacedName
@@ -13,8 +13,10 @@ from antrea_proxy.network.values import IPAddress, IPNetwork
 from antrea_proxy.proxy.frontends import FrontendKind, Protocol
 from antrea_proxy.proxy.service_ports import ServicePorts
 
-_BLOCK: Final = {4: 16, 6: 112}
-"""Prefix lengths within which ClusterIPs share a route: 65,536 addresses, so that a Service range has few of them, and
+IPV4: Final = 4
+
+_LOWER_BITS: Final = 16
+"""ClusterIPs whose other bits are alike share a route: 65,536 addresses, so that a Service range has few of them, and
 none reaches far beyond what Services have."""
 
 
@@ -63,35 +65,50 @@ def demands(ports: ServicePorts) -> Iterator[Demand]:
                 yield External(frontend.address, port.protocol, frontend.port, frontend.direct)
 
 
+class _Block(NamedTuple):
+    """Addresses of a family whose numbers are alike but for their last bits."""
+
+    version: int
+    upper_bits: int
+
+
 @dataclass(slots=True)
 class Demands:
-    """What every Service asks for, counted: while one takes something over from another, both ask for it."""
+    """What every Service asks for, counted: while one takes something over from another, both ask for it.
+
+    To take a change costs as much as the change is large; only `wanted` goes through all that there is.
+    """
 
     _of: dict[NamespacedName, tuple[Demand, ...]] = field(default_factory=dict)
     _asked: Counter[Demand] = field(default_factory=Counter)
     _cluster_ips: dict[NamespacedName, tuple[IPAddress, ...]] = field(default_factory=dict)
-    _blocks: dict[IPNetwork, Counter[int]] = field(default_factory=dict)
-    _ranges: dict[IPNetwork, IPNetwork] = field(default_factory=dict)
+    _blocks: dict[_Block, Counter[int]] = field(default_factory=dict)
+    _ranges: dict[_Block, IPNetwork] = field(default_factory=dict)
+    """Those of the blocks that did not change since they were asked for."""
 
     def take(self, services: Mapping[NamespacedName, ServicePorts]) -> bool:
         """Note what these Services ask for now; say whether that changes what is asked for in all."""
-        before = set(self._asked)
-        blocks: set[IPNetwork] = set()
+        asked_before: dict[Demand, bool] = {}
+        addresses_changed = False
         for name, ports in services.items():
-            self._asked.update(new := tuple(set(demands(ports))))
-            self._asked.subtract(self._of.pop(name, ()))
+            new, old = tuple(set(demands(ports))), self._of.pop(name, ())
+            for demand in (*new, *old):
+                asked_before.setdefault(demand, demand in self._asked)
+            self._asked.update(new)
+            self._asked.subtract(old)
             if new:
                 self._of[name] = new
-            blocks |= self._take_cluster_ips(name, ports.cluster_ips)
-        for block in blocks:
-            self._cover(block)
-        for gone in [item for item, count in self._asked.items() if not count]:
-            del self._asked[gone]
-        return self._asked.keys() != before or bool(blocks)
+            addresses_changed |= self._take_cluster_ips(name, ports.cluster_ips)
+        for demand in asked_before:
+            if not self._asked[demand]:
+                del self._asked[demand]
+        return addresses_changed or any((demand in self._asked) != was for demand, was in asked_before.items())
 
     @property
     def wanted(self) -> HostServices:
         """All of it, as it is now."""
+        for block in self._blocks.keys() - self._ranges.keys():
+            self._ranges[block] = covering(block.version, self._blocks[block])
         return HostServices(
             node_ports=frozenset(item for item in self._asked if isinstance(item, NodePort)),
             externals=frozenset(item for item in self._asked if isinstance(item, External)),
@@ -99,37 +116,35 @@ class Demands:
             ranges=frozenset(self._ranges.values()),
         )
 
-    def _take_cluster_ips(self, name: NamespacedName, addresses: tuple[IPAddress, ...]) -> set[IPNetwork]:
+    def _take_cluster_ips(self, name: NamespacedName, addresses: tuple[IPAddress, ...]) -> bool:
         before = self._cluster_ips.pop(name, ())
         if addresses:
             self._cluster_ips[name] = addresses
         if before == addresses:
-            return set()
+            return False
         for address in addresses:
-            self._blocks.setdefault(_block(address), Counter())[int(address)] += 1
+            self._count(address, 1)
         for address in before:
-            held = self._blocks[_block(address)]
-            held[int(address)] -= 1
-            if not held[int(address)]:
-                del held[int(address)]
-        return {_block(address) for address in (*before, *addresses)}
+            self._count(address, -1)
+        return True
 
-    def _cover(self, block: IPNetwork) -> None:
-        if self._blocks[block]:
-            self._ranges[block] = covering(block, self._blocks[block])
-        else:
-            del self._blocks[block]
-            self._ranges.pop(block, None)
-
-
-def covering(block: IPNetwork, addresses: Iterable[int]) -> IPNetwork:
-    """Return the smallest network that holds these addresses of a block; there is at least one."""
-    numbers = set(addresses)
-    differing = (min(numbers) ^ max(numbers)).bit_length()
-    length = block.max_prefixlen - differing
-    return type(block)((min(numbers) >> differing << differing, length))
+    def _count(self, address: IPAddress, by: int) -> None:
+        number = int(address)
+        block = _Block(address.version, number >> _LOWER_BITS)
+        self._ranges.pop(block, None)
+        held = self._blocks.setdefault(block, Counter())
+        held[number] += by
+        if not held[number]:
+            del held[number]
+            if not held:
+                del self._blocks[block]
 
 
-def _block(address: IPAddress) -> IPNetwork:
-    network: IPv4Network | IPv6Network = ip_network((address, _BLOCK[address.version]), strict=False)
-    return network
+def covering(version: int, addresses: Collection[int]) -> IPNetwork:
+    """Return the smallest network of a family, 4 or 6, that holds these addresses; there is at least one."""
+    lowest = min(addresses)
+    differing = (lowest ^ max(addresses)).bit_length()
+    first = lowest >> differing << differing
+    if version == IPV4:
+        return IPv4Network((first, IPV4LENGTH - differing))
+    return IPv6Network((first, IPV6LENGTH - differing))
