@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -213,7 +214,7 @@ def _with_direct_return(table: LoadBalancers, cluster: ClusterState) -> LoadBala
             )
             known = services[name]
             if told not in known.problems:
-                services[name] = replace(known, problems=(*known.problems, told))
+                services[name] = msgspec.structs.replace(known, problems=(*known.problems, told))
         else:
             direct[row] = weights
     places = {name: place for place, name in enumerate(sorted(cluster.nodes))}

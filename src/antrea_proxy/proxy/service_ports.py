@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
+
+import msgspec
 
 from antrea_proxy.kubernetes.cluster import ClusterState
 from antrea_proxy.kubernetes.names import ServicePortName
@@ -34,8 +35,7 @@ _PROTOCOLS: Final = dict(Protocol.__members__)
 """A plain dict, since every port is looked up in it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServicePort:
+class ServicePort(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One port of a Service in one IP family (4 or 6), with every address at which it is reached.
 
     `affinity` is the time in seconds for which a client keeps its endpoint, 0 for no session affinity.
@@ -59,8 +59,7 @@ class ServicePort:
         return self.frontends[0].port
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServicePorts:
+class ServicePorts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one Service asks for: its ports, its own ClusterIPs, and what is wrong with it.
 
     `left_alone` says why it is not this proxy's to serve; empty if it is.
