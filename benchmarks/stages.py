@@ -21,10 +21,12 @@ from typing import Any, Final
 
 import msgspec
 
+from antrea_proxy.agent.feed import Feed
 from antrea_proxy.agent.switch import OpenFlowSwitch
 from antrea_proxy.kubernetes.cluster import ClusterState
-from antrea_proxy.kubernetes.decoding import decode_list
-from antrea_proxy.kubernetes.kinds import ENDPOINT_SLICES, KINDS, NODES, SERVICES
+from antrea_proxy.kubernetes.events import Listing
+from antrea_proxy.kubernetes.kinds import KINDS
+from antrea_proxy.kubernetes.list_reader import ListReader
 from antrea_proxy.network.desired import desired_network
 from antrea_proxy.network.values import Network, Uplink
 from antrea_proxy.openflow.batch_encoding import bundle
@@ -79,18 +81,20 @@ async def measure(kubeconfig: Path, socket: Path) -> dict[str, Any]:
     clock = Clock()
     gc.callbacks.append(clock.watch_collector)
     cluster = ClusterState()
-    listed: dict[str, Any] = {}
+    feed = Feed(cluster)
     async with ApiClient(cluster_access(kubeconfig, os.environ)) as client:
         for kind in KINDS:
-            with clock.stage(RECEIVE):
-                answer = await client.fetch(Request(path=kind.path, query={}, silence_s=60.0))
-            with clock.stage(DECODE):
-                listed[kind.name] = decode_list(kind, answer).items
-            del answer
-    with clock.stage(COLUMNS):
-        cluster.list_services(listed.pop(SERVICES.name))
-        cluster.list_slices(listed.pop(ENDPOINT_SLICES.name))
-        cluster.list_nodes(listed.pop(NODES.name))
+            reader = ListReader(kind)
+            async with client.open(Request(path=kind.path, query={}, silence_s=60.0)) as response:
+                while True:
+                    with clock.stage(RECEIVE):
+                        data = await client.read_some(response)
+                    with clock.stage(DECODE):
+                        objects = reader.feed(data).items if data else reader.end().items
+                    with clock.stage(COLUMNS):
+                        feed.apply([Listing(kind=kind, objects=objects)] if objects else [])
+                    if not data:
+                        break
     with clock.stage(DECIDE):
         table = desired_load_balancers(cluster, cluster.services, node_name=NODE_NAME)
     with clock.stage(COMPILE):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from antrea_proxy.kubernetes.cluster import ClusterState, Dirty
-from antrea_proxy.kubernetes.events import Added, Deleted, Event, Listed, Modified, Undecodable
+from antrea_proxy.kubernetes.events import Added, Deleted, Event, Listed, Listing, Modified, Undecodable
 from antrea_proxy.kubernetes.kinds import ENDPOINT_SLICES, KINDS, SERVICES
 from antrea_proxy.kubernetes.objects import EndpointSlice
 
@@ -50,6 +50,8 @@ class Feed:
         if isinstance(event, Listed):
             self._listed.add(event.kind.name)
             return self._list(event)
+        if isinstance(event, Listing):
+            return self._take_some(event)
         if isinstance(event, Undecodable):
             return Dirty()
         if isinstance(event, Deleted):
@@ -59,12 +61,19 @@ class Feed:
         return self._cluster.put_node(event.object)
 
     def _list(self, listed: Listed[Any]) -> Dirty:
-        kept = [item.name for item in listed.undecodable]
+        kept = listed.told_before.union(item.name for item in listed.undecodable)
         if listed.kind is SERVICES:
             return self._cluster.list_services(listed.objects, kept=kept)
         if listed.kind is ENDPOINT_SLICES:
             return self._cluster.list_slices(listed.objects, kept=kept)
         return self._cluster.list_nodes(listed.objects, kept=kept)
+
+    def _take_some(self, listing: Listing[Any]) -> Dirty:
+        if listing.kind is SERVICES:
+            return self._cluster.take_services(listing.objects)
+        if listing.kind is ENDPOINT_SLICES:
+            return self._cluster.take_slices(listing.objects)
+        return self._cluster.take_nodes(listing.objects)
 
     def _delete(self, event: Deleted) -> Dirty:
         if event.kind is SERVICES:

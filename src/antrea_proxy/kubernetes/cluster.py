@@ -63,9 +63,12 @@ class ClusterState:
     def list_services(self, listed: Iterable[Service], *, kept: Collection[NamespacedName] = ()) -> Dirty:
         """Take a complete list of Services; those in `kept` exist, too, as they were."""
         current = {service.metadata.namespaced_name: service for service in listed}
-        changed = {name for name, service in current.items() if not _same(self.services.get(name), service)}
         gone = self.services.keys() - current.keys() - set(kept)
-        return self._put_services({name: current.get(name) for name in changed | gone})
+        return self._put_services(self._changed(current) | dict.fromkeys(gone))
+
+    def take_services(self, some: Iterable[Service]) -> Dirty:
+        """Take some Services of a list that is not complete yet."""
+        return self._put_services(self._changed({service.metadata.namespaced_name: service for service in some}))
 
     def put_service(self, service: Service) -> Dirty:
         """Take a Service that was added or modified."""
@@ -78,11 +81,14 @@ class ClusterState:
     def list_slices(self, listed: Iterable[EndpointSlice], *, kept: Collection[NamespacedName] = ()) -> Dirty:
         """Take a complete list of EndpointSlices; those in `kept` exist, too, as they were."""
         current = {item.metadata.namespaced_name: item for item in listed}
-        changed = [item for name, item in current.items() if not self._same_slice(name, item)]
-        dirty = self.put_slices(changed)
+        dirty = self.take_slices(current.values())
         for name in self._slices.keys() - current.keys() - set(kept):
             dirty |= self.remove_slice(name)
         return dirty
+
+    def take_slices(self, some: Iterable[EndpointSlice]) -> Dirty:
+        """Take some EndpointSlices of a list that is not complete yet."""
+        return self.put_slices([item for item in some if not self._same_slice(item)])
 
     def put_slices(self, items: Sequence[EndpointSlice]) -> Dirty:
         """Take EndpointSlices that were added or modified; several at once cost less."""
@@ -117,6 +123,10 @@ class ClusterState:
         moved = any(_zone(node) != _zone(self.nodes.get(name)) for name, node in current.items())
         self.nodes = current
         return self._dirty_nodes(moved=moved) if changed else Dirty()
+
+    def take_nodes(self, some: Iterable[Node]) -> Dirty:
+        """Take some Nodes of a list that is not complete yet."""
+        return self.list_nodes(some, kept=[NamespacedName("", name) for name in self.nodes])
 
     def put_node(self, node: Node) -> Dirty:
         """Take a Node that was added or modified."""
@@ -153,8 +163,11 @@ class ClusterState:
                 self.services[name] = service
         return Dirty(services=frozenset(dirty))
 
-    def _same_slice(self, name: NamespacedName, item: EndpointSlice) -> bool:
-        known = self._slices.get(name)
+    def _changed(self, current: Mapping[NamespacedName, Service]) -> dict[NamespacedName, Service | None]:
+        return {name: service for name, service in current.items() if not _same(self.services.get(name), service)}
+
+    def _same_slice(self, item: EndpointSlice) -> bool:
+        known = self._slices.get(item.metadata.namespaced_name)
         return known is not None and known.resource_version == item.metadata.resource_version != ""
 
 

@@ -6,7 +6,7 @@ of 10,000 Services and 10,000 EndpointSlices of 10 endpoints (37 MB) take about 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Generic
@@ -35,6 +35,14 @@ class DecodedList(Generic[ObjectT_co]):
     continue_token: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodedItems(Generic[ObjectT_co]):
+    """Some objects of a list."""
+
+    items: tuple[ObjectT_co, ...] = ()
+    undecodable: tuple[Undecodable, ...] = ()
+
+
 class _ListMeta(msgspec.Struct, frozen=True, rename="camel"):
     resource_version: str = ""
     continue_token: str = msgspec.field(default="", name="continue")
@@ -61,6 +69,7 @@ class _Status(msgspec.Struct, frozen=True):
     message: str = ""
 
 
+_raw_items = msgspec.json.Decoder(list[msgspec.Raw])
 _raw_list = msgspec.json.Decoder(_RawList)
 _raw_event = msgspec.json.Decoder(_RawEvent)
 _status = msgspec.json.Decoder(_Status)
@@ -69,6 +78,11 @@ _status = msgspec.json.Decoder(_Status)
 @lru_cache
 def _list_decoder(kind: AnyKind) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(_List[kind.type])  # type: ignore[name-defined]  # a type that is known at run time only
+
+
+@lru_cache
+def _items_decoder(kind: AnyKind) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(tuple[kind.type, ...])  # type: ignore[name-defined]  # as above
 
 
 @lru_cache
@@ -91,6 +105,22 @@ def decode_list(kind: Kind[ObjectT], data: bytes | bytearray) -> DecodedList[Obj
         resource_version=whole.metadata.resource_version,
         continue_token=whole.metadata.continue_token,
     )
+
+
+def decode_items(kind: Kind[ObjectT], data: bytes | bytearray) -> DecodedItems[ObjectT]:
+    """Decode a JSON array of objects.
+
+    Raises DecodingError for bytes that are none.
+    """
+    try:
+        return DecodedItems(items=_items_decoder(kind).decode(data))
+    except (msgspec.DecodeError, RecursionError):
+        pass
+    try:
+        raw = _raw_items.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise DecodingError(f"these are no objects of {kind.plural}: {error}") from error
+    return _singly(kind, raw)
 
 
 def decode_watch_event(kind: Kind[ObjectT], line: bytes) -> WatchEvent[ObjectT]:
@@ -146,12 +176,20 @@ def _one_by_one(kind: Kind[ObjectT], data: bytes | bytearray) -> DecodedList[Obj
         raw = _raw_list.decode(data)
     except (msgspec.DecodeError, RecursionError) as error:
         raise DecodingError(f"what the API server sent is no list of {kind.plural}: {error}") from error
-    decoded = [_decode_item(kind, item) for item in raw.items or ()]
+    decoded = _singly(kind, raw.items or ())
     return DecodedList(
-        items=tuple(item for item in decoded if not isinstance(item, Undecodable)),
-        undecodable=tuple(item for item in decoded if isinstance(item, Undecodable)),
+        items=decoded.items,
+        undecodable=decoded.undecodable,
         resource_version=raw.metadata.resource_version,
         continue_token=raw.metadata.continue_token,
+    )
+
+
+def _singly(kind: Kind[ObjectT], items: Iterable[msgspec.Raw]) -> DecodedItems[ObjectT]:
+    decoded = [_decode_item(kind, item) for item in items]
+    return DecodedItems(
+        items=tuple(item for item in decoded if not isinstance(item, Undecodable)),
+        undecodable=tuple(item for item in decoded if isinstance(item, Undecodable)),
     )
 
 

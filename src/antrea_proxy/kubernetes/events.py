@@ -1,4 +1,4 @@
-"""What a source tells: a complete list of a kind first, then what happened to single objects of it."""
+"""What a source tells: a list of a kind first, a long one in pieces, then what happened to single objects of it."""
 
 from __future__ import annotations
 
@@ -32,12 +32,24 @@ class Undecodable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Listing(Generic[ObjectT_co]):
+    """Some objects of a list that is still arriving; nothing can be said yet of those that are not among them."""
+
+    kind: Kind[ObjectT_co]
+    objects: tuple[ObjectT_co, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Listed(Generic[ObjectT_co]):
-    """Every object of a kind, as of one resourceVersion: what is not among them, nor undecodable, is gone."""
+    """The end of a list, as of one resourceVersion.
+
+    What is not among its objects, those `told_before` by a Listing, or the undecodable ones, is gone.
+    """
 
     kind: Kind[ObjectT_co]
     objects: tuple[ObjectT_co, ...]
     resource_version: str
+    told_before: frozenset[NamespacedName] = frozenset()
     undecodable: tuple[Undecodable, ...] = ()
 
 
@@ -89,5 +101,5 @@ class ErrorEvent:
 
 Change = Added[ObjectT_co] | Modified[ObjectT_co] | Deleted | Undecodable
 WatchEvent = Change[ObjectT_co] | Bookmark | ErrorEvent
-Event = Listed[ObjectT_co] | Change[ObjectT_co]
+Event = Listing[ObjectT_co] | Listed[ObjectT_co] | Change[ObjectT_co]
 """What a source hands over."""

@@ -16,17 +16,20 @@ from typing import Final, Generic
 
 import aiohttp
 
-from antrea_proxy.kubernetes.decoding import DecodedList, DecodingError, decode_list, decode_watch_event
+from antrea_proxy.kubernetes.decoding import DecodingError, decode_watch_event
 from antrea_proxy.kubernetes.events import (
     Bookmark,
     Deleted,
     ErrorEvent,
     Event,
     Listed,
+    Listing,
     Undecodable,
     WatchEvent,
 )
 from antrea_proxy.kubernetes.kinds import AnyKind, Kind, ObjectT
+from antrea_proxy.kubernetes.list_reader import ListReader
+from antrea_proxy.kubernetes.names import NamespacedName
 from antrea_proxy.sources.backoff import CAP_S, FIRST_S, Backoff
 from antrea_proxy.sources.client import ApiClient, Request
 from antrea_proxy.sources.errors import RefusedError, SourceError, UnreachableError
@@ -89,7 +92,9 @@ class ApiServerSource:
         while True:
             try:
                 if life.version is None:
-                    yield [await self._list(life)]
+                    async with contextlib.aclosing(self._list(life)) as pieces:
+                        async for piece in pieces:
+                            yield [piece]
                 async with contextlib.aclosing(self._follow(life)) as batches:
                     async for batch in batches:
                         yield batch
@@ -98,23 +103,37 @@ class ApiServerSource:
             except (SourceError, DecodingError) as error:
                 await self._pause(life, error)
 
-    async def _list(self, life: _Life[ObjectT]) -> Listed[ObjectT]:
-        pages: list[DecodedList[ObjectT]] = []
+    async def _list(self, life: _Life[ObjectT]) -> AsyncGenerator[Listing[ObjectT] | Listed[ObjectT], None]:
+        told: set[NamespacedName] = set()
+        undecodable: list[Undecodable] = []
         query = {"limit": str(self.page_size)} if self.page_size else {}
-        while not pages or pages[-1].continue_token:
-            if pages:
-                query["continue"] = pages[-1].continue_token
+        last = None
+        while last is None or last.continue_token:
+            if last is not None:
+                told.update(item.metadata.namespaced_name for item in last.items)
+                yield Listing(kind=life.kind, objects=last.items)
+                query["continue"] = last.continue_token
+            reader = ListReader(life.kind)
             request = Request(path=life.kind.path, query=query, silence_s=self.timings.answer_s)
-            pages.append(decode_list(life.kind, await self.client.fetch(request)))
-        listed = Listed(
+            async with self.client.open(request) as response:
+                while data := await self.client.read_some(response):
+                    piece = reader.feed(data)
+                    undecodable += piece.undecodable
+                    if piece.items:
+                        told.update(item.metadata.namespaced_name for item in piece.items)
+                        yield Listing(kind=life.kind, objects=piece.items)
+            last = reader.end()
+            undecodable += last.undecodable
+        life.version = last.resource_version
+        status = replace(life.status, lists=life.status.lists + 1, undecodable=tuple(undecodable))
+        self._publish(life, status)
+        yield Listed(
             kind=life.kind,
-            objects=pages[0].items if len(pages) == 1 else tuple(item for page in pages for item in page.items),
-            undecodable=tuple(item for page in pages for item in page.undecodable),
-            resource_version=pages[-1].resource_version,
+            objects=last.items,
+            resource_version=last.resource_version,
+            told_before=frozenset(told),
+            undecodable=tuple(undecodable),
         )
-        life.version = listed.resource_version
-        self._publish(life, replace(life.status, lists=life.status.lists + 1, undecodable=listed.undecodable))
-        return listed
 
     async def _follow(self, life: _Life[ObjectT]) -> AsyncGenerator[list[Event[ObjectT]], None]:
         duration = self.random.uniform(self.timings.shortest_watch_s, self.timings.longest_watch_s)
@@ -185,7 +204,7 @@ class ApiServerSource:
         for event in batch:
             if isinstance(event, Undecodable):
                 now[event.name] = event
-            elif now and not isinstance(event, Listed):
+            elif now and not isinstance(event, Listed | Listing):
                 now.pop(event.name if isinstance(event, Deleted) else event.object.metadata.namespaced_name, None)
         if tuple(now.values()) != life.status.undecodable:
             self._publish(life, replace(life.status, undecodable=tuple(now.values())))

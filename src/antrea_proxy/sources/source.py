@@ -12,7 +12,8 @@ from antrea_proxy.kubernetes.kinds import Kind, ObjectT
 class Source(Protocol):
     """Yields batches, each with all that was there to be had at that moment, in its order.
 
-    The first batch is one Listed alone. A later Listed replaces all that was known of the kind.
+    The first batches are the list: one Listed alone, before which each of any number of batches may be one Listing. A
+    list that fails half-way begins anew. A later Listed replaces all that was known of the kind.
     """
 
     def watch(self, kind: Kind[ObjectT]) -> AsyncGenerator[list[Event[ObjectT]], None]:

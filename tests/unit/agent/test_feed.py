@@ -8,7 +8,7 @@ import msgspec
 
 from antrea_proxy.agent.feed import Feed
 from antrea_proxy.kubernetes.cluster import ClusterState
-from antrea_proxy.kubernetes.events import Added, Deleted, Listed, Modified, Undecodable
+from antrea_proxy.kubernetes.events import Added, Deleted, Listed, Listing, Modified, Undecodable
 from antrea_proxy.kubernetes.kinds import ENDPOINT_SLICES, KINDS, NODES, SERVICES, AnyKind
 from antrea_proxy.kubernetes.names import NamespacedName
 from antrea_proxy.kubernetes.objects import EndpointSlice, Node, Service
@@ -114,3 +114,25 @@ def test_what_a_list_does_not_name_is_gone() -> None:
     assert not cluster.services
     assert not cluster.nodes
     assert endpoints(cluster) == 0
+
+
+def test_what_a_list_named_while_it_arrived_stays_and_what_it_did_not_is_gone() -> None:
+    """Nothing is gone before the list's end; then, all that none of its pieces named."""
+    cluster = ClusterState()
+    feed = Feed(cluster)
+    feed.apply([listed(SERVICES), listed(NODES, a_node("old")), listed(ENDPOINT_SLICES, a_slice("10.10.1.2"))])
+    assert feed.apply([Listing(kind=SERVICES, objects=(a_service(),))]).services == {A}
+    assert feed.apply([Listing(kind=NODES, objects=(a_node("new"),))]).nodes
+    assert feed.apply([Listing(kind=ENDPOINT_SLICES, objects=(a_slice("10.10.1.2", "10.10.1.3"),))]).services == {A}
+    assert set(cluster.nodes) == {"old", "new"}
+    for kind, told in ((SERVICES, A), (NODES, NamespacedName("", "new")), (ENDPOINT_SLICES, SLICE)):
+        feed.apply([Listed(kind=kind, objects=(), resource_version="2", told_before=frozenset({told}))])
+    assert set(cluster.services) == {A}
+    assert set(cluster.nodes) == {"new"}
+    assert endpoints(cluster) == 2
+
+
+def test_a_list_that_is_still_arriving_is_not_complete() -> None:
+    feed = Feed(ClusterState())
+    feed.apply([listed(SERVICES), listed(NODES), Listing(kind=ENDPOINT_SLICES, objects=(a_slice("10.10.1.2"),))])
+    assert not feed.complete

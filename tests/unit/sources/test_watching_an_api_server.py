@@ -13,8 +13,9 @@ import pytest
 import trustme
 from aiohttp import web
 
-from antrea_proxy.kubernetes.events import Added, Deleted, Event, Listed, Modified, Undecodable
+from antrea_proxy.kubernetes.events import Added, Deleted, Event, Listed, Listing, Modified, Undecodable
 from antrea_proxy.kubernetes.kinds import SERVICES
+from antrea_proxy.kubernetes.names import NamespacedName
 from antrea_proxy.kubernetes.objects import Service
 from antrea_proxy.sources import ApiClient, ApiServerSource, SourceStatus, cluster_access
 from antrea_proxy.sources.api_server import Timings
@@ -59,8 +60,8 @@ class Followed:
 
 def _told(event: Event[Service]) -> str:
     match event:
-        case Listed(objects=objects):
-            return " ".join(["listed", *(item.metadata.name for item in objects)])
+        case Listed(objects=objects) | Listing(objects=objects):
+            return " ".join([type(event).__name__.lower(), *(item.metadata.name for item in objects)])
         case Added(object=item) | Modified(object=item):
             return f"{type(event).__name__.lower()} {item.metadata.name}"
         case Deleted(name=name) | Undecodable(name=name):
@@ -332,14 +333,17 @@ def test_an_object_of_the_wrong_shape_is_named_and_stops_nothing(tmp_path: Path)
 def test_a_list_may_come_in_chunks(tmp_path: Path) -> None:
     """Limit and continue; the version is the last chunk's."""
     seen, server = follow(
-        tmp_path, listing(A, version=3, more="m1"), listing(B, version=3), page_size=1, until="listed a b"
+        tmp_path, listing(A, version=3, more="m1"), listing(B, version=3), page_size=1, until="listed b"
     )
-    assert seen.story == ["listed a b"]
+    assert seen.story == ["listing a", "listed b"]
+    assert [event.told_before for event in seen.batches[-1] if isinstance(event, Listed)] == [
+        {NamespacedName("default", "a")}
+    ]
     assert server.requests == [{"limit": "1"}, {"limit": "1", "continue": "m1"}]
 
 
 def test_a_list_whose_next_chunk_is_gone_is_begun_anew(tmp_path: Path) -> None:
-    """What came before is not mixed with what comes now: etcd was compacted between two chunks."""
+    """What came before does not count as listed any more: etcd was compacted between two chunks."""
     seen, server = follow(
         tmp_path,
         listing(A, version=3, more="m1"),
@@ -348,7 +352,8 @@ def test_a_list_whose_next_chunk_is_gone_is_begun_anew(tmp_path: Path) -> None:
         page_size=1,
         until="listed b",
     )
-    assert seen.story == ["listed b"]
+    assert seen.story == ["listing a", "listed b"]
+    assert [event.told_before for event in seen.batches[-1] if isinstance(event, Listed)] == [frozenset()]
     assert server.requests == [{"limit": "1"}, {"limit": "1", "continue": "m1"}, {"limit": "1"}]
 
 
