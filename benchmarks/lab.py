@@ -1,4 +1,4 @@
-"""A lab for benchmarks: one Node, a client Pod, and the ways into them; by the public commands alone."""
+"""A lab for benchmarks: Nodes, Pods, and the ways into them; by the public commands alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -57,10 +57,11 @@ class Load:
 
 
 class BenchLab:
-    """A lab of one Node with the userspace datapath; `configuration` is its antrea-agent.conf."""
+    """A lab with the userspace datapath; `configuration` is its antrea-agent.conf. The Node is node-1 if none is named."""
 
-    def __init__(self, name: str, configuration: str = "") -> None:
+    def __init__(self, name: str, configuration: str = "", *, nodes: int = 1) -> None:
         self._name = name
+        self._nodes = nodes
         self._configuration = configuration
         self._places = Places(name=name)
         self._environment = dict(os.environ)
@@ -73,24 +74,29 @@ class BenchLab:
                 file.write(self._configuration)
                 file.flush()
                 given = ["--config", file.name] if self._configuration else []
-                self.run(PROGRAM, "lab", "up", "--name", self._name, "--nodes", "1", "--datapath", "netdev", *given)
-            self._environment["KUBECONFIG"] = self.run(PROGRAM, "lab", "kubeconfig", "--name", self._name).strip()
+                self.command("up", "--nodes", str(self._nodes), "--datapath", "netdev", *given)
+            self._environment["KUBECONFIG"] = self.command("kubeconfig").strip()
             yield
         finally:
             subprocess.run([PROGRAM, "lab", "down", "--name", self._name], check=False, capture_output=True)
+
+    def command(self, verb: str, *words: str) -> str:
+        """Run `antrea-proxy lab VERB`."""
+        return self.run(PROGRAM, "lab", verb, "--name", self._name, *words)
 
     def create(self, *objects: dict[str, Any]) -> None:
         """Make objects."""
         document = msgspec.json.encode({"apiVersion": "v1", "kind": "List", "items": list(objects)})
         self.run("kubectl", "create", "-f", "-", given=document.decode())
 
-    def pod(self, name: str, *command: str) -> str:
+    def pod(self, name: str, *command: str, node: str = "node-1", labels: dict[str, str] | None = None) -> str:
         """Make a Pod and wait for it; return its address. TIME-WAIT does not keep ports from being used again in it."""
         container: dict[str, Any] = {"name": "main", "image": "none"}
         if command:
             container["command"] = list(command)
-        spec = {"containers": [container]}
-        self.create({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec})
+        metadata = {"name": name, "labels": labels or {}}
+        spec = {"nodeName": node, "containers": [container]}
+        self.create({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
         self.run("kubectl", "wait", "pod", name, "--for=condition=Ready", "--timeout=60s")
         self.forget_closed_connections((name,))
         found = msgspec.json.decode(self.run("kubectl", "get", "pod", name, "-o", "json"))
@@ -116,15 +122,29 @@ class BenchLab:
         words = f"echo 0 > /proc/sys/net/ipv4/tcp_max_tw_buckets; [ ! -e {tracker} ] || echo 1 > {tracker}"
         self.inside(place, "sh", "-c", words)
 
-    def await_endpoints(self, service: str, endpoints: int) -> dict[str, Any]:
+    def await_endpoints(self, name: str, endpoints: int) -> dict[str, Any]:
         """Wait until the agent has a Service with so many endpoints; return it as the agent shows it."""
+
+        def there() -> bool:
+            found = self.service_on("node-1", name)
+            return bool(found["ports"]) and all(port["endpointsInUse"] == endpoints for port in found["ports"])
+
+        self.wait_until(there, f"the agent has Service {name} with {endpoints} endpoints")
+        return self.service_on("node-1", name)
+
+    def service_on(self, node: str, name: str) -> dict[str, Any]:
+        """Return a Service as a Node's agent shows it; one that it does not have has no ports."""
+        told = self.run(PROGRAM, "get", "services", "-o", "json", "--lab", self._name, "--node", node)
+        items: list[dict[str, Any]] = msgspec.json.decode(told)["items"]
+        return next((item for item in items if item["name"] == name), {"ports": []})
+
+    def wait_until(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait for a minute at most. Raises BenchmarkError saying what never was."""
         for _ in range(600):
-            told = self.run(PROGRAM, "get", "services", "-o", "json", "--lab", self._name, *NODE)
-            found = next((item for item in msgspec.json.decode(told)["items"] if item["name"] == service), None)
-            if found and found["ports"] and all(port["endpointsInUse"] == endpoints for port in found["ports"]):
-                return dict(found)
+            if condition():
+                return
             time.sleep(0.1)
-        raise BenchmarkError(f"the agent never had Service {service} with {endpoints} endpoints")
+        raise BenchmarkError(f"not within a minute: {what}")
 
     def open_connections(
         self, place: Sequence[str], address: str, port: int, *, seconds: int, connections: int
@@ -153,20 +173,31 @@ class BenchLab:
             failed=sum(map(int, errors.groups())) - int(errors[2]) if errors else 0,
         )
 
-    def appctl(self, *words: str) -> str:
-        """Run ovs-appctl on the Node's switch."""
-        directory = self._places.node("node-1").ovs
+    def appctl(self, *words: str, node: str = "node-1") -> str:
+        """Run ovs-appctl on a Node's switch."""
+        directory = self._places.node(node).ovs
         pid = (directory / "ovs-vswitchd.pid").read_text().strip()
         return self.run("ovs-appctl", "-t", str(directory / f"ovs-vswitchd.{pid}.ctl"), *words)
 
-    def forget_switched_connections(self) -> None:
-        """Let the switch begin a turn as if it were the first: without megaflows and tracked connections.
+    def ofctl(self, *words: str) -> str:
+        """Run ovs-ofctl on node-1's bridge: options and a command, then what follows the bridge's name."""
+        *command, text = words
+        bridge = f"unix:{self._places.node('node-1').ovs / 'br-int.mgmt'}"
+        return self.run("ovs-ofctl", "-O", "OpenFlow15", *command, bridge, text)
+
+    def upcalls(self) -> int:
+        """Return how many packets met no megaflow on node-1 so far."""
+        found = re.search(r"missed:(\d+)", self.appctl("dpctl/show"))
+        return int(found[1]) if found else 0
+
+    def forget_switched_connections(self, node: str = "node-1") -> None:
+        """Let a switch begin a turn as if it were the first: without megaflows and tracked connections.
 
         Before 3.3 its userspace tracker keeps the replies' tuples of up to 20 s ago, of which a client and an endpoint
         have 64,512; more connections than these in 20 s would measure that limit, which is told of in its place.
         """
-        self.appctl("dpctl/flush-conntrack")
-        self.appctl("revalidator/purge")
+        self.appctl("dpctl/flush-conntrack", node=node)
+        self.appctl("revalidator/purge", node=node)
 
     @property
     def node_directory(self) -> Path:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import subprocess
 import time
@@ -61,18 +60,12 @@ def make_service(lab: BenchLab, name: str, endpoints: int, *, affinity: bool) ->
 def measure(lab: BenchLab, target: Target, *, seconds: int, connections: int) -> None:
     """Open connections for so long, on a datapath that has forgotten those of the target before."""
     lab.forget_switched_connections()
-    before = _upcalls(lab)
+    before = lab.upcalls()
     rate, errors = lab.open_connections(CLIENT, target.address, target.port, seconds=seconds, connections=connections)
     target.rates.append(rate)
     target.errors += errors
-    target.upcalls.append((_upcalls(lab) - before) / max(1.0, rate * seconds))
+    target.upcalls.append((lab.upcalls() - before) / max(1.0, rate * seconds))
     target.megaflows = max(target.megaflows, len(lab.appctl("dpctl/dump-flows").splitlines()))
-
-
-def _upcalls(lab: BenchLab) -> int:
-    """How many packets met no megaflow so far."""
-    found = re.search(r"missed:(\d+)", lab.appctl("dpctl/show"))
-    return int(found[1]) if found else 0
 
 
 @contextlib.contextmanager
