@@ -57,7 +57,7 @@ class Load:
 
 
 class BenchLab:
-    """A lab with the userspace datapath; `configuration` is its antrea-agent.conf. Node-1 is meant where none is named."""
+    """A lab with the userspace datapath; `configuration` is its antrea-agent.conf. No Node named means node-1."""
 
     def __init__(self, name: str, configuration: str = "", *, nodes: int = 1) -> None:
         self._name = name
