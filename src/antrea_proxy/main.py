@@ -43,6 +43,7 @@ from antrea_proxy.http_api.service_health import HealthServers, HealthSources
 from antrea_proxy.http_api.tracing import SwitchTraceError
 from antrea_proxy.kubernetes.cluster import ClusterState
 from antrea_proxy.kubernetes.kinds import KINDS, AnyKind
+from antrea_proxy.kubernetes.labels import TRANSPORT_ANNOTATION
 from antrea_proxy.network.desired import desired_network
 from antrea_proxy.network.interfaces import PodInterface
 from antrea_proxy.network.values import Network
@@ -92,8 +93,6 @@ FIRST_CONNECT_S: Final = 1.0
 
 REVALIDATION_S: Final = 1.0
 """Twice the time between two rounds in which Open vSwitch compares the datapath's flows with its tables."""
-
-TRANSPORT_ANNOTATION: Final = "node.antrea.io/transport-addresses"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from antrea_proxy.agent.decisions import Decisions
 from antrea_proxy.agent.service_problems import ServiceProblems
 from antrea_proxy.kubernetes.cluster import ClusterState
 from antrea_proxy.kubernetes.names import NamespacedName
-from antrea_proxy.kubernetes.objects import Node, ObjectMeta
+from antrea_proxy.kubernetes.objects import Labels, Node, ObjectMeta
 from antrea_proxy.proxy.frontends import Frontend, Rules
 from antrea_proxy.proxy.load_balancers import LoadBalancer, LoadBalancerName, LoadBalancers, desired_load_balancers
 from antrea_proxy.proxy.selection import ServiceSelection
@@ -37,8 +37,7 @@ def rules_of(place: Place) -> Rules:
 
 def node(name: str, zone: str) -> Node:
     """A Node of a zone; an empty one is none."""
-    labels = {"topology.kubernetes.io/zone": zone} if zone else {}
-    return Node(metadata=ObjectMeta(name=name, labels=labels))
+    return Node(metadata=ObjectMeta(name=name, labels=Labels(zone=zone)))
 
 
 def _no_decisions() -> Decisions:

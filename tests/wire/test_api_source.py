@@ -161,7 +161,7 @@ def test_an_annotation_and_an_event_arrive(server: LabServer) -> None:
         await patch_node_annotation(cluster.client, "node-1", "node.antrea.io/transport-addresses", "192.0.2.1")
         modified = await cluster.events.get()
         assert isinstance(modified, Modified)
-        assert modified.object.metadata.annotations == {"node.antrea.io/transport-addresses": "192.0.2.1"}
+        assert modified.object.metadata.annotations.transport_addresses == "192.0.2.1"
         text = EventText(severity=Severity.WARNING, reason="Tested", message="this is a test")
         await create_event(cluster.client, NODES, modified.object, text, node="node-1")
         events = await cluster.write("GET", "/api/v1/namespaces/default/events")

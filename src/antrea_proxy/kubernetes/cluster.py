@@ -5,13 +5,10 @@ from __future__ import annotations
 import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from antrea_proxy.kubernetes.columns import Interner, SliceEndpoints, slice_endpoints
 from antrea_proxy.kubernetes.names import NamespacedName
 from antrea_proxy.kubernetes.objects import EndpointHints, EndpointSlice, Node, Service
-
-ZONE_LABEL: Final = "topology.kubernetes.io/zone"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +178,7 @@ def _same(known: Service | Node | None, other: Service | Node) -> bool:
 
 
 def _zone(node: Node | None) -> str:
-    return (node.metadata.labels or {}).get(ZONE_LABEL, "") if node is not None else ""
+    return "" if node is None else node.metadata.labels.zone
 
 
 def _addresses(service: Service | None) -> frozenset[str]:

@@ -19,9 +19,6 @@ from numpy.typing import NDArray
 from antrea_proxy.kubernetes.names import NamespacedName
 from antrea_proxy.kubernetes.objects import Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice
 
-SERVICE_NAME_LABEL: Final = "kubernetes.io/service-name"
-"""The label by which an EndpointSlice names its Service (discovery.k8s.io/v1)."""
-
 ADDRESS: Final = np.dtype("V16")
 """An address of either family in network order; IPv4 as IPv4-mapped (RFC 4291 section 2.5.5.2)."""
 
@@ -112,11 +109,10 @@ def slice_endpoints(
         unreadable = _pack(item, packed)
         if unreadable:
             rows["conditions"][[start + index for index in unreadable]] = Condition.UNREADABLE
-        labels = item.metadata.labels or {}
         result.append(
             SliceEndpoints(
                 name=item.metadata.namespaced_name,
-                service=NamespacedName(item.metadata.namespace, labels.get(SERVICE_NAME_LABEL, "")),
+                service=NamespacedName(item.metadata.namespace, item.metadata.labels.service_name),
                 resource_version=item.metadata.resource_version,
                 family=_FAMILY.get(item.address_type, 0),
                 ports=item.ports or (),

@@ -107,7 +107,7 @@ def decode_list(kind: Kind[ObjectT], data: bytes | bytearray) -> DecodedList[Obj
     )
 
 
-def decode_items(kind: Kind[ObjectT], data: bytes | bytearray) -> DecodedItems[ObjectT]:
+def decode_items(kind: Kind[ObjectT], data: bytes | memoryview) -> DecodedItems[ObjectT]:
     """Decode a JSON array of objects.
 
     Raises DecodingError for bytes that are none.

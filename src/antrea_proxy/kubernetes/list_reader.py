@@ -12,8 +12,8 @@ from typing import Final, Generic
 from antrea_proxy.kubernetes.decoding import DecodedItems, DecodedList, DecodingError, decode_items, decode_list
 from antrea_proxy.kubernetes.kinds import Kind, ObjectT
 
-PIECE_BYTES: Final = 1 << 20
-"""How much is gathered before it is decoded: some hundred EndpointSlices."""
+PIECE_BYTES: Final = 1 << 18
+"""How much is gathered before it is decoded: some seventy EndpointSlices of ten endpoints."""
 
 _ITEMS: Final = b'"items":['
 _CUT: Final = b'},{"metadata":'
@@ -27,6 +27,7 @@ class ListReader(Generic[ObjectT]):
         self._piece_bytes = piece_bytes
         self._head = b""
         self._rest = bytearray()
+        """What was not given yet; once the head is known, behind a bracket that makes an array of it."""
         self._enough = piece_bytes
         self._whole = False
 
@@ -49,18 +50,30 @@ class ListReader(Generic[ObjectT]):
         return decode_list(self._kind, self._head + self._rest)
 
     def _piece(self) -> DecodedItems[ObjectT]:
-        start = 0 if self._head else self._rest.find(_ITEMS) + len(_ITEMS)
-        end = self._rest.rfind(_CUT, start) + 1
-        if not end:
+        if not self._head:
+            self._find_head()
+        comma = self._rest.rfind(_CUT) + 1
+        if not comma:
             self._enough = 2 * len(self._rest)
             return DecodedItems()
-        if not self._head:
-            head = bytes(self._rest[:start])
-            decode_list(self._kind, head + b"]}")  # what is open there is the list's own array
-            self._head = head
-            del self._rest[:start]
-            end -= start
-        decoded = decode_items(self._kind, b"[" + self._rest[:end] + b"]")
-        del self._rest[: end + len(b",")]
+        # In its place, as copies of all that arrives would cost as much as decoding it.
+        self._rest[comma : comma + 1] = b"]"
+        try:
+            with memoryview(self._rest) as view:
+                decoded = decode_items(self._kind, view[: comma + 1])
+        except DecodingError:
+            self._rest[comma : comma + 1] = b","
+            raise
+        del self._rest[:comma]
+        self._rest[:1] = b"["
         self._enough = self._piece_bytes
         return decoded
+
+    def _find_head(self) -> None:
+        """Part the list's beginning from its objects: what is open between them is the list's own array."""
+        start = self._rest.find(_ITEMS) + len(_ITEMS)
+        if start >= len(_ITEMS):
+            head = bytes(self._rest[: start - 1])
+            decode_list(self._kind, head + b"[]}")
+            self._head = head
+            del self._rest[: start - 1]

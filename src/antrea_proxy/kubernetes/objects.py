@@ -8,11 +8,35 @@ from __future__ import annotations
 
 import msgspec
 
+from antrea_proxy.kubernetes.labels import (
+    HEADLESS_LABEL,
+    MODE_ANNOTATION,
+    PROXY_NAME_LABEL,
+    SERVICE_NAME_LABEL,
+    TRANSPORT_ANNOTATION,
+    ZONE_LABEL,
+)
 from antrea_proxy.kubernetes.names import NamespacedName
 
 
 class ApiObject(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True):
     """Common to all: frozen, and left alone by the garbage collector (the values hold no cycles)."""
+
+
+class Labels(ApiObject, frozen=True):
+    """The labels that decide something here: objects bear many more, of any length."""
+
+    service_name: str = msgspec.field(default="", name=SERVICE_NAME_LABEL)
+    zone: str = msgspec.field(default="", name=ZONE_LABEL)
+    headless: str | None = msgspec.field(default=None, name=HEADLESS_LABEL)
+    proxy_name: str | None = msgspec.field(default=None, name=PROXY_NAME_LABEL)
+
+
+class Annotations(ApiObject, frozen=True):
+    """The annotations that decide something here."""
+
+    load_balancer_mode: str | None = msgspec.field(default=None, name=MODE_ANNOTATION)
+    transport_addresses: str = msgspec.field(default="", name=TRANSPORT_ANNOTATION)
 
 
 class ObjectMeta(ApiObject, frozen=True):
@@ -24,8 +48,8 @@ class ObjectMeta(ApiObject, frozen=True):
     resource_version: str = ""
     creation_timestamp: str = ""
     deletion_timestamp: str | None = None
-    labels: dict[str, str] | None = None
-    annotations: dict[str, str] | None = None
+    labels: Labels = Labels()
+    annotations: Annotations = Annotations()
 
     @property
     def namespaced_name(self) -> NamespacedName:

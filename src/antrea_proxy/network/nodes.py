@@ -11,12 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
+from antrea_proxy.kubernetes.labels import TRANSPORT_ANNOTATION
 from antrea_proxy.kubernetes.objects import Node
 from antrea_proxy.network.addresses import one_of_each_family, parse_unicast
 from antrea_proxy.network.values import IPAddress, IPNetwork, NetworkProblem
-
-TRANSPORT_ADDRESSES = "node.antrea.io/transport-addresses"
-"""Annotation of a Node: where its tunnels end, separated by commas, if not at its InternalIPs (Antrea's)."""
 
 POD_CIDRS = "spec.podCIDRs"
 _HOST_BITS_MIN = 2  # network address, gateway, and two more, of which one may be the broadcast address
@@ -108,8 +106,8 @@ class _Reader:
         return self._addresses("status.addresses", texts)
 
     def transport_addresses(self, node: Node) -> tuple[IPAddress, ...]:
-        text = (node.metadata.annotations or {}).get(TRANSPORT_ADDRESSES, "")
-        return self._addresses(f"metadata.annotations[{TRANSPORT_ADDRESSES}]", filter(str.strip, text.split(",")))
+        texts = filter(str.strip, node.metadata.annotations.transport_addresses.split(","))
+        return self._addresses(f"metadata.annotations[{TRANSPORT_ANNOTATION}]", texts)
 
     def _addresses(self, field: str, texts: Iterable[str]) -> tuple[IPAddress, ...]:
         found: list[IPAddress] = []

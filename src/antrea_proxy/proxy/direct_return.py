@@ -7,20 +7,18 @@ from typing import Final
 
 from antrea_proxy.kubernetes.cluster import ClusterState
 from antrea_proxy.kubernetes.columns import address_text
+from antrea_proxy.kubernetes.labels import MODE_ANNOTATION
 from antrea_proxy.kubernetes.objects import Service
 from antrea_proxy.proxy.endpoints import Candidates, Verdict
 from antrea_proxy.proxy.frontends import Rules
 from antrea_proxy.settings import LoadBalancerMode
-
-MODE_ANNOTATION: Final = "service.antrea.io/load-balancer-mode"
-"""The mode of one Service, nat or dsr, in place of defaultLoadBalancerMode (Antrea's)."""
 
 _READY: Final = (Verdict.READY, Verdict.FOR_OTHER_NODES, Verdict.FOR_OTHER_ZONES)
 
 
 def load_balancer_mode(service: Service, rules: Rules) -> tuple[LoadBalancerMode, str | None]:
     """Return the mode of a Service's external addresses, and what is wrong with the one that it asks for."""
-    asked = (service.metadata.annotations or {}).get(MODE_ANNOTATION)
+    asked = service.metadata.annotations.load_balancer_mode
     if asked is None:
         return rules.default_mode, None
     where = f"metadata.annotations[{MODE_ANNOTATION}]: {asked!r}"

@@ -7,13 +7,11 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from socket import AF_INET, inet_pton
 from typing import Final
 
+from antrea_proxy.kubernetes.labels import HEADLESS_LABEL, PROXY_NAME_LABEL
 from antrea_proxy.kubernetes.objects import Service
 from antrea_proxy.settings import Settings
 
 IPAddress = IPv4Address | IPv6Address
-
-HEADLESS_LABEL: Final = "service.kubernetes.io/headless"
-PROXY_NAME_LABEL: Final = "service.kubernetes.io/service-proxy-name"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,14 +46,14 @@ class ServiceSelection:
         What the Service itself says comes before what the configuration says.
         """
         spec = service.spec
-        labels = service.metadata.labels or {}
+        labels = service.metadata.labels
         if spec.type == "ExternalName":
             return "type is ExternalName"
         if not cluster_ips(service):
             return "it is headless (clusterIP None)" if spec.cluster_ip == "None" else "it has no ClusterIP yet"
-        if HEADLESS_LABEL in labels:
+        if labels.headless is not None:
             return f"label {HEADLESS_LABEL}"
-        return self.off or self._named_otherwise(labels.get(PROXY_NAME_LABEL)) or self._skipped(service)
+        return self.off or self._named_otherwise(labels.proxy_name) or self._skipped(service)
 
     def _named_otherwise(self, label: str | None) -> str | None:
         if label == (self.proxy_name or None):

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antrea_proxy.kubernetes.objects import Node, NodeAddress, NodeSpec, NodeStatus, ObjectMeta
+from antrea_proxy.kubernetes.objects import Annotations, Node, NodeAddress, NodeSpec, NodeStatus, ObjectMeta
 from antrea_proxy.network.desired import desired_network
-from antrea_proxy.network.nodes import TRANSPORT_ADDRESSES
 from antrea_proxy.network.values import Network, NetworkProblems, Peer, Uplink, Via
 from antrea_proxy.settings import Settings, TrafficEncapMode, TunnelType
 from antrea_proxy.settings.values import AntreaProxySettings
@@ -36,7 +35,7 @@ def node(
         metadata=ObjectMeta(
             name=f"node-{number}",
             creation_timestamp=f"2024-01-01T00:00:{number:02}Z" if created is None else created,
-            annotations=None if annotation is None else {TRANSPORT_ADDRESSES: annotation},
+            annotations=Annotations(transport_addresses=annotation or ""),
         ),
         spec=NodeSpec(pod_cidrs=(f"10.10.{number}.0/24",) if cidrs is None else cidrs),
         status=NodeStatus(addresses=tuple(NodeAddress(type="InternalIP", address=text) for text in given_addresses)),

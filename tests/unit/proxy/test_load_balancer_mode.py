@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from antrea_proxy.kubernetes.cluster import ClusterState
+from antrea_proxy.kubernetes.labels import MODE_ANNOTATION
 from antrea_proxy.kubernetes.objects import Service
-from antrea_proxy.proxy.direct_return import MODE_ANNOTATION, load_balancer_mode
+from antrea_proxy.proxy.direct_return import load_balancer_mode
 from antrea_proxy.proxy.frontends import Rules
 from antrea_proxy.proxy.load_balancers import desired_load_balancers
 from antrea_proxy.proxy.problems import Reason

@@ -6,10 +6,11 @@ import msgspec
 import pytest
 
 from antrea_proxy.kubernetes.cluster import ClusterState
+from antrea_proxy.kubernetes.labels import HEADLESS_LABEL, PROXY_NAME_LABEL
 from antrea_proxy.kubernetes.objects import Service
 from antrea_proxy.proxy.frontends import Rules
 from antrea_proxy.proxy.load_balancers import desired_load_balancers
-from antrea_proxy.proxy.selection import HEADLESS_LABEL, PROXY_NAME_LABEL, ServiceSelection
+from antrea_proxy.proxy.selection import ServiceSelection
 from antrea_proxy.settings import parse
 
 SKIPPED = "antreaProxy: {skipServices: [kube-system/kube-dns, 10.96.0.7, 'FD00:96::7']}"

@@ -1,0 +1,21 @@
+"""The labels and annotations that something here reads, by the names under which objects bear them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SERVICE_NAME_LABEL: Final = "kubernetes.io/service-name"
+"""By which an EndpointSlice names its Service (discovery.k8s.io/v1)."""
+
+ZONE_LABEL: Final = "topology.kubernetes.io/zone"
+"""A Node's zone."""
+
+HEADLESS_LABEL: Final = "service.kubernetes.io/headless"
+PROXY_NAME_LABEL: Final = "service.kubernetes.io/service-proxy-name"
+"""Of Services that a proxy is to leave alone: all proxies, or all but the one that is named."""
+
+MODE_ANNOTATION: Final = "service.antrea.io/load-balancer-mode"
+"""The mode of one Service, nat or dsr, in place of defaultLoadBalancerMode (Antrea's)."""
+
+TRANSPORT_ANNOTATION: Final = "node.antrea.io/transport-addresses"
+"""Where a Node's tunnels end, separated by commas, if not at its InternalIPs (Antrea's)."""
