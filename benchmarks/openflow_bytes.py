@@ -79,7 +79,7 @@ class _Tap:
 @contextlib.asynccontextmanager
 async def tapped(switch: Switch, directory: Path) -> AsyncIterator[_Tap]:
     """Make `directory` look like the switch's run directory, with every byte sent to br-int recorded."""
-    _link(switch, directory)
+    linked(switch, directory)
     tap = _Tap(switch.management)
     server = await asyncio.start_unix_server(tap.serve, str(directory / f"{BRIDGE}.mgmt"))
     try:
@@ -90,7 +90,8 @@ async def tapped(switch: Switch, directory: Path) -> AsyncIterator[_Tap]:
             task.cancel()
 
 
-def _link(switch: Switch, directory: Path) -> None:
+def linked(switch: Switch, directory: Path) -> None:
+    """Make a directory that looks like the switch's run directory, but for the socket of br-int."""
     directory.mkdir()
     for name in ("db.sock", "ovs-vswitchd.pid", f"ovs-vswitchd.{switch.daemon.pid}.ctl"):
         (directory / name).symlink_to(switch.directory / name)

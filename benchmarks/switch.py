@@ -62,7 +62,7 @@ async def running_switch(directory: Path) -> AsyncIterator[Switch]:
     ) as database:  # fmt: skip
         await until_exists(socket, database)
         run(
-            "ovs-vsctl", "--no-wait", "init", "--", "set", "Open_vSwitch", ".",
+            "ovs-vsctl", "--retry", "--timeout=15", "--no-wait", "init", "--", "set", "Open_vSwitch", ".",
             "other_config:n-handler-threads=1", "other_config:n-revalidator-threads=1", environment=environment,
         )  # fmt: skip
         async with child(

@@ -14,6 +14,7 @@ NODE_NAME: Final = "node-0"
 """The Node whose agent is measured."""
 
 ENDPOINTS_PER_NODE: Final = 1000
+ENDPOINT_PORT: Final = 8080
 _CREATED: Final = "2024-05-01T12:00:00Z"
 _NODE_NETWORK: Final = IPv4Network("172.16.0.0/12")
 _POD_NETWORK: Final = IPv4Network("10.128.0.0/9")
@@ -62,7 +63,7 @@ class Workload:
             },
             "addressType": "IPv4",
             "endpoints": [self._endpoint(endpoint) for endpoint in numbers],
-            "ports": [{"name": "http", "protocol": "TCP", "port": 8080}],
+            "ports": [{"name": "http", "protocol": "TCP", "port": ENDPOINT_PORT}],
         }  # fmt: skip
 
     def _endpoint(self, number: int) -> dict[str, Any]:
