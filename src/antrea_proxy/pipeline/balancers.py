@@ -69,13 +69,13 @@ class Balancers:
 
     def columns(self, rows: Sequence[int], count: int) -> dict[str, Column]:
         """The first `count` endpoints of rows of one family, as address<n> and port<n>."""
-        columns: dict[str, Column] = {}
-        starts = self.starts[np.asarray(rows)]
-        for place in range(count):
-            endpoints = self.used[starts + place]
-            columns[f"address{place}"] = packed_column(endpoints["address"], self.rows[rows[0]].family)
-            columns[f"port{place}"] = endpoints["port"].astype(np.uint16)
-        return columns
+        places = self.starts[np.asarray(rows)][:, np.newaxis] + np.arange(count)
+        endpoints = self.used[places.reshape(-1)]
+        packed = packed_column(endpoints["address"], self.rows[rows[0]].family)
+        addresses = packed.reshape(len(rows), count, *packed.shape[1:])
+        ports = endpoints["port"].astype(np.uint16).reshape(len(rows), count)
+        columns: dict[str, Column] = {f"address{place}": addresses[:, place] for place in range(count)}
+        return columns | {f"port{place}": ports[:, place] for place in range(count)}
 
 
 def _reached(port: ServicePort, scope: Scope) -> bool:

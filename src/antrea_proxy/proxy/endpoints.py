@@ -93,7 +93,9 @@ def sort_and_judge(
     """
     count = len(local_only)
     conditions = candidates["conditions"]
-    rank = np.select([(conditions & Condition.READY) != 0, (conditions & Condition.SERVING) != 0], [0, 1], 2)
+    rank = first_that_holds(
+        ((conditions & Condition.READY) != 0, 0), ((conditions & Condition.SERVING) != 0, 1), otherwise=2
+    )
     candidates = candidates[_order(candidates, rank)]
     owner = candidates["load_balancer"]
     conditions = candidates["conditions"]
@@ -112,34 +114,28 @@ def sort_and_judge(
     other_nodes, other_zones = left_to_others(
         owner, possible & ready & ~local_only[owner], reach[candidates["hints"]], count=count
     )
-    candidates["verdict"] = np.select(
-        [
-            unreadable,
-            duplicate,
-            circular,
-            elsewhere,
-            other_nodes,
-            other_zones,
-            ready,
-            serving & terminating & ~any_ready[owner],
-            serving & terminating,
-            terminating,
-        ],
-        [
-            Verdict.UNREADABLE,
-            Verdict.DUPLICATE,
-            Verdict.OWN_ADDRESS,
-            Verdict.OTHER_NODE,
-            Verdict.FOR_OTHER_NODES,
-            Verdict.FOR_OTHER_ZONES,
-            Verdict.READY,
-            Verdict.TERMINATING_BUT_SERVING,
-            Verdict.TERMINATING,
-            Verdict.NOT_SERVING,
-        ],
-        Verdict.NOT_READY,
+    candidates["verdict"] = first_that_holds(
+        (unreadable, Verdict.UNREADABLE),
+        (duplicate, Verdict.DUPLICATE),
+        (circular, Verdict.OWN_ADDRESS),
+        (elsewhere, Verdict.OTHER_NODE),
+        (other_nodes, Verdict.FOR_OTHER_NODES),
+        (other_zones, Verdict.FOR_OTHER_ZONES),
+        (ready, Verdict.READY),
+        (serving & terminating & ~any_ready[owner], Verdict.TERMINATING_BUT_SERVING),
+        (serving & terminating, Verdict.TERMINATING),
+        (terminating, Verdict.NOT_SERVING),
+        otherwise=Verdict.NOT_READY,
     )
     return candidates
+
+
+def first_that_holds(*rules: tuple[NDArray[np.bool_], int], otherwise: int) -> NDArray[np.uint8]:
+    """Of each row, the value of the first rule that holds: numpy.select, at a fifth of its time for a few rows."""
+    values = np.full(len(rules[0][0]), otherwise, np.uint8)
+    for holds, value in reversed(rules):
+        values[holds] = value
+    return values
 
 
 def _circular(ordered: Candidates, own: OwnAddresses, count: int) -> NDArray[np.bool_]:

@@ -15,7 +15,15 @@ from antrea_proxy.kubernetes.cluster import ClusterState
 from antrea_proxy.kubernetes.columns import Condition, SliceEndpoints, address_column, address_text, joined
 from antrea_proxy.kubernetes.names import NamespacedName, ServicePortName
 from antrea_proxy.proxy.direct_return import node_weights
-from antrea_proxy.proxy.endpoints import CANDIDATE, OWN_ADDRESS, Candidates, OwnAddresses, Verdict, sort_and_judge
+from antrea_proxy.proxy.endpoints import (
+    CANDIDATE,
+    OWN_ADDRESS,
+    Candidates,
+    OwnAddresses,
+    Verdict,
+    first_that_holds,
+    sort_and_judge,
+)
 from antrea_proxy.proxy.frontends import Rules, Scope
 from antrea_proxy.proxy.problems import Problem, Reason
 from antrea_proxy.proxy.service_ports import USUAL, ServicePort, ServicePorts, service_ports
@@ -278,8 +286,8 @@ def _outcomes(candidates: Candidates, local_only: NDArray[np.bool_]) -> NDArray[
     elsewhere = np.bincount(
         candidates["load_balancer"][(verdicts == Verdict.OTHER_NODE) & _could_serve(candidates)], minlength=count
     ).astype(np.bool_)
-    return np.select([used, local_only & elsewhere], [Outcome.BALANCED, Outcome.DROPPED], Outcome.REFUSED).astype(
-        np.uint8
+    return first_that_holds(
+        (used, Outcome.BALANCED), (local_only & elsewhere, Outcome.DROPPED), otherwise=Outcome.REFUSED
     )
 
 
