@@ -14,6 +14,7 @@ NODE_NAME: Final = "node-0"
 """The Node whose agent is measured."""
 
 ENDPOINTS_PER_NODE: Final = 1000
+ENDPOINTS_PER_SLICE: Final = 1000
 ENDPOINT_PORT: Final = 8080
 _CREATED: Final = "2024-05-01T12:00:00Z"
 _NODE_NETWORK: Final = IPv4Network("172.16.0.0/12")
@@ -24,25 +25,38 @@ _POD_BITS: Final = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """`services` Services of one port, each with one EndpointSlice of `endpoints` endpoints, spread over the Nodes."""
+    """`services` Services of one port, each with `endpoints` endpoints, spread over the Nodes.
+
+    A slice has a thousand endpoints at most, as of the API's own controller.
+    """
 
     services: int
     endpoints: int
+    least_nodes: int = 10
 
     @property
     def nodes(self) -> int:
-        """One Node for a thousand endpoints, and never fewer than ten."""
-        return max(10, -(-self.services * self.endpoints // ENDPOINTS_PER_NODE))
+        """One Node for a thousand endpoints, and never fewer than `least_nodes`."""
+        return max(self.least_nodes, -(-self.services * self.endpoints // ENDPOINTS_PER_NODE))
 
     def lists(self) -> dict[str, bytes]:
         """Return the answers to the list requests, by path."""
         return {
             "/api/v1/services": _list("v1", "ServiceList", map(_service, range(self.services))),
             "/apis/discovery.k8s.io/v1/endpointslices": _list(
-                "discovery.k8s.io/v1", "EndpointSliceList", (self.slice(number) for number in range(self.services))
+                "discovery.k8s.io/v1", "EndpointSliceList", self._slices()
             ),
             "/api/v1/nodes": _list("v1", "NodeList", map(_node, range(self.nodes))),
         }
+
+    def _slices(self) -> Iterator[dict[str, Any]]:
+        for number in range(self.services):
+            whole = self.slice(number)
+            endpoints = whole["endpoints"]
+            for start in range(0, len(endpoints), ENDPOINTS_PER_SLICE):
+                name = whole["metadata"]["name"] + (f"-{start}" if start else "")
+                part = {"metadata": {**whole["metadata"], "name": name}}
+                yield whole | part | {"endpoints": endpoints[start : start + ENDPOINTS_PER_SLICE]}
 
     def slice(self, number: int, *, version: int = 1, moved: int = 0) -> dict[str, Any]:
         """Return a Service's EndpointSlice; the last `moved` endpoints have addresses that no other Service uses."""

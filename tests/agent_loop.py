@@ -82,9 +82,8 @@ class Loop:
 
     def list(self, services: Sequence[Json] = (), slices: Sequence[Json] = ()) -> None:
         """Let the cluster be these objects, and no others."""
-        dirty = self.cluster.list_services(msgspec.convert(list(services), list[Service]))
-        dirty |= self.cluster.list_slices(msgspec.convert(list(slices), list[EndpointSlice]))
-        self.reconciler.mark(dirty)
+        self.reconciler.mark(self.cluster.list_services(msgspec.convert(list(services), list[Service])))
+        self.reconciler.mark(self.cluster.list_slices(msgspec.convert(list(slices), list[EndpointSlice])))
 
     def put(self, service: Json | None = None, *slices: Json) -> None:
         """Add or change objects."""

@@ -28,15 +28,14 @@ class Feed:
 
     def apply(self, events: Iterable[Event[Any]]) -> Dirty:
         """Apply events of one kind in their order; return what became dirty."""
-        dirty = Dirty()
+        dirty: list[Dirty] = []
         slices: list[EndpointSlice] = []
         for event in events:
             if isinstance(event, Added | Modified) and event.kind is ENDPOINT_SLICES:
                 slices.append(event.object)
                 continue
-            dirty |= self._flush(slices)
-            dirty |= self._apply_one(event)
-        return dirty | self._flush(slices)
+            dirty += (self._flush(slices), self._apply_one(event))
+        return Dirty.together([*dirty, self._flush(slices)])
 
     def _flush(self, slices: list[EndpointSlice]) -> Dirty:
         """Apply gathered EndpointSlices together, of each the last state."""

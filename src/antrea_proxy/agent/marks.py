@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
-from typing import Final
 
 from antrea_proxy.kubernetes.cluster import Dirty
-
-_NOTHING: Final = Dirty()
+from antrea_proxy.kubernetes.names import NamespacedName
 
 
 @dataclass(slots=True)
 class Marks:
     """Changes first wait, then are under way, then have arrived. `woken` is set while any wait."""
 
-    dirty: Dirty = _NOTHING
     network: bool = True
     woken: asyncio.Event = field(default_factory=asyncio.Event)
+    _services: set[NamespacedName] = field(default_factory=set)
+    _nodes: bool = False
     _since: float | None = None
     _under_way_since: float | None = None
     _waiting: list[asyncio.Future[None]] = field(default_factory=list)
@@ -31,7 +30,8 @@ class Marks:
 
     def mark(self, dirty: Dirty, *, network: bool = False) -> None:
         """Note a change."""
-        self.dirty |= dirty
+        self._services |= dirty.services
+        self._nodes |= dirty.nodes
         self.network |= network or dirty.nodes
         if self._since is None:
             self._since = time.time()
@@ -49,8 +49,8 @@ class Marks:
 
         What was under way already, and never arrived because the switch was lost, arrives with it.
         """
-        taken = self.dirty, self.network
-        self.dirty, self.network = _NOTHING, False
+        taken = Dirty(services=frozenset(self._services), nodes=self._nodes), self.network
+        self._services, self._nodes, self.network = set(), False, False
         self._under_way_since, self._since = self.pending_since, None
         self._arriving += self._waiting
         self._waiting = []

@@ -18,8 +18,12 @@ class Dirty:
     services: frozenset[NamespacedName] = frozenset()
     nodes: bool = False
 
-    def __or__(self, other: Dirty) -> Dirty:
-        return Dirty(services=self.services | other.services, nodes=self.nodes or other.nodes)
+    @classmethod
+    def together(cls, parts: Iterable[Dirty]) -> Dirty:
+        """What all of them may have changed."""
+        parts = list(parts)
+        services = frozenset[NamespacedName]().union(*(part.services for part in parts))
+        return cls(services=services, nodes=any(part.nodes for part in parts))
 
     def __bool__(self) -> bool:
         return bool(self.services) or self.nodes
@@ -78,10 +82,9 @@ class ClusterState:
     def list_slices(self, listed: Iterable[EndpointSlice], *, kept: Collection[NamespacedName] = ()) -> Dirty:
         """Take a complete list of EndpointSlices; those in `kept` exist, too, as they were."""
         current = {item.metadata.namespaced_name: item for item in listed}
-        dirty = self.take_slices(current.values())
-        for name in self._slices.keys() - current.keys() - set(kept):
-            dirty |= self.remove_slice(name)
-        return dirty
+        changed = self.take_slices(current.values())
+        gone = self._slices.keys() - current.keys() - set(kept)
+        return Dirty.together([changed, *map(self.remove_slice, gone)])
 
     def take_slices(self, some: Iterable[EndpointSlice]) -> Dirty:
         """Take some EndpointSlices of a list that is not complete yet."""
