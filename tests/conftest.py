@@ -1,4 +1,6 @@
-"""What every test folder shares: the big counts run only when they are asked for."""
+"""What every test folder shares: which tests run when."""
+
+import os
 
 import hypothesis
 import pytest
@@ -19,10 +21,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the tests marked `full` out, unless `--full` is given."""
-    if config.getoption("--full"):
-        return
-    left_out = [item for item in items if item.get_closest_marker("full")]
+    """Leave out the tests marked `full` without `--full`, and those marked `kernel_only` on the userspace datapath."""
+    unasked = set() if config.getoption("--full") else {"full"}
+    if os.environ.get("ANTREA_PROXY_TEST_DATAPATH") != "system":
+        unasked.add("kernel_only")
+    left_out = [item for item in items if any(map(item.get_closest_marker, unasked))]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]

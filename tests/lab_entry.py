@@ -37,11 +37,15 @@ class Question:
 
 
 class Entry:
-    """A lab of two Nodes with proxyAll, and Services of one endpoint on node-1, of each policy."""
+    """A lab of two Nodes with proxyAll, and Services of one endpoint on node-1, of each policy.
 
-    def __init__(self, cluster: Cluster, mode: str) -> None:
+    With `direct`, Services are in DSR mode wherever they can be; `spec` is what all of them have beside.
+    """
+
+    def __init__(self, cluster: Cluster, mode: str, *, direct: bool = False, **spec: object) -> None:
         self.cluster = cluster
         self.mode = mode
+        self.direct = direct
         cluster.kubectl("create", "namespace", NAMESPACE)
         container = {"name": "c", "image": "pod-server", "args": ["--port", "18080", "--hostname", "host"]}
         on_host = {"hostNetwork": True, "containers": [container]}
@@ -59,6 +63,7 @@ class Entry:
                 app=app,
                 externalTrafficPolicy=policy,
                 externalIPs=[f"172.31.0.{number}", f"fd00:31::{number}"],
+                **spec,
             )
 
     def service(self, name: str, *, app: str, **spec: object) -> None:
@@ -136,18 +141,21 @@ class Entry:
 
         The Node's own address is any that it has, the gateway's included.
         """
-        node, gateway = node_address(question.ingress, question.family), gateway_of(question.ingress, question.family)
-        beyond = node if self.mode == "noEncap" or question.service == "host" else gateway
+        gateway = gateway_of(question.ingress, question.family)
+        node = {network.format(question.ingress[-1]) for network in NODE_NETWORKS[question.family]}
+        beyond = node if self.mode == "noEncap" or question.service == "host" else {gateway}
         match question.client:
             case "Pod":
                 itself = self.pod_addresses(f"client-{question.ingress[-1]}")[FAMILIES.index(question.family)]
-                return {itself if question.service == "pod" or question.local else node}
+                return {itself} if question.service == "pod" or question.local else {*node}
             case "Node":
-                return {node, gateway} if question.local else {beyond}
+                return {*node, gateway} if question.local else {*beyond}
             case _ if question.policy == "Local" and not question.local:
                 return {None}
+            case _ if self.direct and question.service == "pod" and question.kind != "NodePort":
+                return {CLIENT[question.family]}
             case _:
-                return {CLIENT[question.family] if question.local else beyond}
+                return {CLIENT[question.family]} if question.local else {*beyond}
 
     @cache  # noqa: B019 - as long-lived as the lab
     def pod_addresses(self, name: str) -> Sequence[str]:
@@ -158,9 +166,13 @@ class Entry:
 CLIENT = {4: "172.18.0.101", 6: "fd00:18::101"}
 
 
+NODE_NETWORKS = {4: ("172.18.0.{}", "172.19.0.{}"), 6: ("fd00:18::{}", "fd00:19::{}")}
+"""A Node's addresses by its number: among all, and where there are tunnels among the Nodes."""
+
+
 def node_address(node: str, family: int) -> str:
-    """Give a Node's own address."""
-    return f"172.18.0.{node[-1]}" if family == 4 else f"fd00:18::{node[-1]}"
+    """Give a Node's address that those outside know."""
+    return NODE_NETWORKS[family][0].format(node[-1])
 
 
 def gateway_of(node: str, family: int) -> str:
@@ -169,10 +181,12 @@ def gateway_of(node: str, family: int) -> str:
 
 
 @contextmanager
-def entry_lab(mode: str) -> Iterator[Entry]:
-    """Make a lab of two Nodes with proxyAll in an encapsulation mode, and take it down."""
+def entry_lab(mode: str, *, direct: bool = False, **spec: object) -> Iterator[Entry]:
+    """Make a lab of two Nodes with proxyAll in an encapsulation mode, and take it down; the rest is as of Entry."""
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as config:
-        config.write("antreaProxy: {proxyAll: true}\n")
+        load_balancers = ", defaultLoadBalancerMode: dsr" if direct else ""
+        config.write(f"featureGates: {{LoadBalancerModeDSR: {str(direct).lower()}}}\n")
+        config.write(f"antreaProxy: {{proxyAll: true{load_balancers}}}\n")
         config.flush()
         with running_cluster("--nodes", "2", "--encap-mode", mode, "--config", config.name) as cluster:
-            yield Entry(cluster, mode)
+            yield Entry(cluster, mode, direct=direct, **spec)

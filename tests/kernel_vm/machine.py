@@ -14,6 +14,7 @@ LAB_TESTS = "tests/lab"
 GUEST_TESTS = "tests/kernel_vm/guest_leaving_kube_proxy.py"
 """What can be tested in the machine alone; pytest finds it by this name only."""
 STOP_SECONDS = 20.0
+DATAPATH = {"ANTREA_PROXY_TEST_DATAPATH": "system"}
 PATIENCE = 10
 """Times slower than a real one may the emulated machine be (seen: 10 to 20 for what computes, less for the rest)."""
 TEST_SECONDS = 600
@@ -45,7 +46,8 @@ def selection(*, full: bool) -> Sequence[str]:
 def collect(*, full: bool) -> Sequence[str]:
     """Name the selected tests as pytest does, without running them. RuntimeError says why that cannot be."""
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *selection(full=full)]
-    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = dict(os.environ) | DATAPATH
+    answer = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if answer.returncode != 0:
         raise RuntimeError(f"{' '.join(command)} collects nothing:\n{answer.stdout}{answer.stderr}")
     return [line for line in answer.stdout.splitlines() if "::" in line]
@@ -56,7 +58,7 @@ def run(share: Path, *, full: bool, progress: Callable[[str], object]) -> Run:
 
     On an interrupt the machine is stopped before the exception goes on.
     """
-    settings = ["env", f"ANTREA_PROXY_TEST_PATIENCE={PATIENCE}", "ANTREA_PROXY_TEST_DATAPATH=system"]
+    settings = ["env", f"ANTREA_PROXY_TEST_PATIENCE={PATIENCE}", *(f"{key}={value}" for key, value in DATAPATH.items())]
     pytest = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-p", "kernel_vm.guest_report"]
     inner = [*settings, *pytest, f"--timeout={TEST_SECONDS}", *selection(full=full)]
     # A machine nobody listens to any more would go on until its time is up: it ends with us, whatever ends us.

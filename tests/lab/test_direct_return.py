@@ -72,6 +72,25 @@ def test_twenty_megabytes_go_there_and_come_back_intact(direct: Direct, family: 
         assert hashlib.sha256(echoed(sock, data)).digest() == hashlib.sha256(data).digest()
 
 
+@pytest.mark.kernel
+@pytest.mark.kernel_only
+@FAMILIES
+def test_fragmented_datagrams_reach_all_endpoints_by_way_of_any_node_and_so_do_the_answers(
+    direct: Direct, family: int
+) -> None:
+    """Each comes from a new port, so that no fragment belongs to a connection that is known."""
+    with direct.service(endpoints=3) as (_, addresses):
+        address = address_of(family, addresses)
+        for ingress in direct.stage.nodes:
+            direct.route(ingress)
+            seen = {direct.client.ask_udp(address, 80, "hostname" + " " * 3000) for _ in range(30)}
+            assert seen == set(direct.stage.servers)
+            sent = "x" * 20_000
+            assert direct.client.ask_udp(address, 80, f"echo {sent}") == sent
+            peer = direct.client.ask_udp(address, 80, "clientip" + " " * 3000)
+            assert peer.rpartition(":")[0].strip("[]") == CLIENT[family]
+
+
 @FAMILIES
 def test_with_session_affinity_a_client_keeps_its_endpoint_by_way_of_any_node(direct: Direct, family: int) -> None:
     with direct.service(endpoints=3, sessionAffinity="ClientIP") as (name, addresses):

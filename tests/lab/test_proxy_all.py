@@ -10,14 +10,26 @@ import pytest
 
 from lab_entry import FAMILIES, TARGET_PORTS, Entry, Question, entry_lab
 
+AFFINITY = {"sessionAffinity": "ClientIP"}
+LABS = [
+    pytest.param(("encap", False, {}), id="encap"),
+    pytest.param(("noEncap", False, {}), id="noEncap"),
+    *(
+        pytest.param((mode, True, spec), id=f"{mode}, DSR{with_affinity}", marks=pytest.mark.full)
+        for mode in ("encap", "noEncap")
+        for with_affinity, spec in (("", {}), (" with session affinity", AFFINITY))
+    ),
+]
 
-@pytest.fixture(scope="module", params=["encap", "noEncap"])
+
+@pytest.fixture(scope="module", params=LABS)
 def entry(request: pytest.FixtureRequest) -> Iterator[Entry]:
     """A lab in each mode."""
-    if request.param == "encap":
+    mode, direct, spec = request.param
+    if (mode, direct) == ("encap", False):
         yield request.getfixturevalue("proxy_all")
     else:
-        with entry_lab(request.param) as made:
+        with entry_lab(mode, direct=direct, **spec) as made:
             yield made
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from antrea_proxy.network.values import Peer
 from antrea_proxy.openflow import fields
-from antrea_proxy.openflow.actions import Action, CopyField, DecrementTtl, Output, Resubmit, SetField
+from antrea_proxy.openflow.actions import Action, Conntrack, CopyField, DecrementTtl, Output, Resubmit, SetField
 from antrea_proxy.openflow.batch_encoding import Template
 from antrea_proxy.openflow.constants import OFPP_IN_PORT, CtState, GroupId
 from antrea_proxy.openflow.match import Match
@@ -26,7 +26,7 @@ from antrea_proxy.openflow.messages import FlowMod
 from antrea_proxy.pipeline.base_flows import ICMPV6, IPV4, IPV6, OWNER, TCP, tracked
 from antrea_proxy.pipeline.direct_slots import Bits, History, node_key, visit_bit
 from antrea_proxy.pipeline.layout import TUNNEL_PORT, VIRTUAL_MAC, Layout
-from antrea_proxy.pipeline.registers import BALANCER, NODE, SLOT, SOURCE, SOURCE_MASK, Source
+from antrea_proxy.pipeline.registers import BALANCER, FRAGMENT_ZONE, NODE, SLOT, SOURCE, SOURCE_MASK, Source
 from antrea_proxy.pipeline.service_templates import l4_source, to_address, to_port
 from antrea_proxy.pipeline.tables import Table
 from antrea_proxy.pipeline.units import FlowEntry, Owner, flow, sealed
@@ -36,7 +36,10 @@ from antrea_proxy.proxy.selection import IPAddress
 PRIORITY: Final = 100
 PORT_PRIORITY: Final = 200
 ERROR_PRIORITY: Final = 150
+FRAGMENT_PRIORITY: Final = 300
 
+_FRAGMENT: Final = 0x1
+"""nw_frag, the bit of any fragment (ovs-fields(7))."""
 _SYN: Final = 0x02
 _RST: Final = 0x04
 _ICMP: Final = (fields.IP_PROTO, fields.IP_PROTO_ICMP)
@@ -53,6 +56,13 @@ def stages(layout: Layout) -> Iterator[FlowEntry]:
     """The stages without Services: what none of them wants goes on as if they were not there."""
     on, served = [Resubmit(Table.CONNTRACK.id)], [Resubmit(Table.SERVICE_LB.id)]
     yield flow(OWNER, Table.DIRECT_RETURN, 0, Match(), on)
+    # The first fragment alone bears a port. The kernel's tracker gives the whole datagram back, which is looked at
+    # anew; the userspace one gives fragments back, whose ports no flow can see.
+    together = [Conntrack(FRAGMENT_ZONE, Table.DIRECT_RETURN.id)]
+    for family in (IPV4, IPV6):
+        untracked = (fields.CT_STATE, 0, int(CtState.TRK))
+        fragment = Match(untracked, family, (fields.IP_FRAG, _FRAGMENT, _FRAGMENT))
+        yield flow(OWNER, Table.DIRECT_RETURN, FRAGMENT_PRIORITY, fragment, together)
     yield flow(OWNER, Table.DIRECT_SLOT, 0, Match(), [*_FORGET, *on])
     yield flow(OWNER, Table.DIRECT_NODE, 0, Match(), [SetField(NODE, 0), *on])
     yield flow(OWNER, Table.DIRECT_HANDOVER, 0, Match(), served)

@@ -46,6 +46,9 @@ CONNTRACK_ZONE: Final = 65520
 SNAT_ZONE: Final = 65521
 """Of connections whose source the switch translates, for both families: the other zone sees the client's address."""
 
+FRAGMENT_ZONE: Final = 65522
+"""Where datagrams are put together before a slot is chosen; no connection is committed in it."""
+
 SERVICE_MARK: Final = 0x10
 """ct_mark of connections that a Service's translation committed, in both zones."""
 
