@@ -180,10 +180,10 @@ class BenchLab:
         return self.run("ovs-appctl", "-t", str(directory / f"ovs-vswitchd.{pid}.ctl"), *words)
 
     def ofctl(self, *words: str) -> str:
-        """Run ovs-ofctl on node-1's bridge: options and a command, then what follows the bridge's name."""
+        """Run ovs-ofctl on node-1's bridge: options and a command, then what follows the bridge's name, if anything."""
         *command, text = words
         bridge = f"unix:{self._places.node('node-1').ovs / 'br-int.mgmt'}"
-        return self.run("ovs-ofctl", "-O", "OpenFlow15", *command, bridge, text)
+        return self.run("ovs-ofctl", "-O", "OpenFlow15", *command, bridge, *([text] if text else []))
 
     def upcalls(self) -> int:
         """Return how many packets met no megaflow on node-1 so far."""
