@@ -1,0 +1,27 @@
+"""The tables of docs/reference that lead from what is promised to a test: the tests exist, and nothing is left out."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from antrea_proxy.settings.known_keys import USED
+
+ROOT = Path(__file__).parents[3]
+REFERENCE = ROOT / "docs/reference"
+
+
+@pytest.mark.parametrize(("page", "folder", "least"), [("scenarios", "tests/lab", 40), ("procedures", "tests", 20)])
+def test_every_test_that_a_table_names_exists(page: str, folder: str, least: int) -> None:
+    named = re.findall(r"`((?:\w+/)*test_\w+\.py)(?:::(test_\w+))?`", (REFERENCE / f"{page}.md").read_text())
+    assert len(named) > least
+    for file, test in named:
+        assert f"def {test or 'test_'}" in (ROOT / folder / file).read_text(), f"{file}::{test}"
+
+
+def test_every_parameter_of_the_proxy_has_its_test() -> None:
+    table = (REFERENCE / "procedures.md").read_text()
+    missing = [key for key in USED if key.startswith("antreaProxy.") and f"| `{key}` |" not in table]
+    assert not missing
