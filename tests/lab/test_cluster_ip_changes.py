@@ -16,7 +16,7 @@ from lab_traffic import TalkingLoad, converse, many, steady, talking
 pytestmark = pytest.mark.cluster_ip
 
 DRAINS: JsonObject = {
-    "containers": [{"name": "server", "image": "pod-server", "args": ["--drain", f"{3 * PATIENCE:g}"]}],
+    "containers": [{"name": "server", "image": "pod-server", "args": ["--drain", f"{6 * PATIENCE:g}"]}],
     "terminationGracePeriodSeconds": int(30 * PATIENCE),
 }
 """A well-behaved server: it goes on after SIGTERM until all Nodes know, and then finishes what it is doing."""
