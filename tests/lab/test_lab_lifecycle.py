@@ -174,7 +174,6 @@ def test_up_without_open_vswitch_names_the_packages(places: Places, tmp_path: Pa
     ("option", "value", "words"),
     [
         ("--encap-mode", "hybrid", "hybrid is not built yet; use encap or noEncap"),
-        ("--tunnel", "gre", "gre is not built yet; use geneve or vxlan"),
         ("--subnets", "2", "more than one underlay subnet is not built yet"),
         ("--nodes", "0", "a lab has 1 to 99 Nodes"),
         ("--zones", "9", "has 1 to 3 zones"),

@@ -16,6 +16,8 @@ from lab_cluster import running_cluster
         pytest.param(("--encap-mode", "noEncap"), marks=pytest.mark.full),
         pytest.param(("--tunnel", "vxlan", "--ip-family", "ipv4"), marks=pytest.mark.full),
         pytest.param(("--ip-family", "ipv6"), marks=pytest.mark.full),
+        pytest.param(("--tunnel", "gre", "--ip-family", "ipv6"), marks=pytest.mark.full),
+        pytest.param(("--tunnel", "gre"), marks=pytest.mark.cluster_ip),
         ("--encap-mode", "noEncap", "--ip-family", "ipv6"),
     ],
     ids=" ".join,

@@ -8,7 +8,7 @@ from typing import Final
 from antrea_proxy.doctor.facts import AgentFacts, Facts
 from antrea_proxy.doctor.findings import Finding, Severity
 from antrea_proxy.host.facts import CONNTRACK_MAX, IP_FORWARD, IPV6_FORWARDING, FoundRoute, Listener, rp_filter
-from antrea_proxy.network.mtu import BUILT, encapsulation_overhead
+from antrea_proxy.network.mtu import encapsulation_overhead
 from antrea_proxy.network.values import REFUSAL_PORT
 from antrea_proxy.settings import DatapathType
 
@@ -159,7 +159,7 @@ def _largest(facts: Facts) -> int | None:
         return None
     transport = facts.agent.own.transport_addresses
     carriers = [uplink.mtu for uplink in facts.node.uplinks if any(item.ip in transport for item in uplink.addresses)]
-    if not carriers or facts.settings.tunnel_type not in BUILT:
+    if not carriers:
         return None
     tunnels = facts.encap or facts.settings.direct_return
     overhead = encapsulation_overhead(facts.settings.tunnel_type, transport[0].version) if tunnels else 0

@@ -81,8 +81,6 @@ class LabOptions:
             raise LabError(f"--zones {self.zones}: a lab of {self.nodes} Nodes has 1 to {self.nodes} zones")
         if self.encap_mode is EncapMode.HYBRID:
             raise LabError("--encap-mode hybrid is not built yet; use encap or noEncap")
-        if self.tunnel is Tunnel.GRE:
-            raise LabError("--tunnel gre is not built yet; use geneve or vxlan")
         if self.subnets != 1:
             raise LabError(f"--subnets {self.subnets}: more than one underlay subnet is not built yet; use 1")
 

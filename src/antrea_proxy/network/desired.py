@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from antrea_proxy.kubernetes.objects import Node
 from antrea_proxy.network.addresses import gateway_interface, mac_of, of_family, one_of_each_family
 from antrea_proxy.network.interfaces import PodInterface
-from antrea_proxy.network.mtu import BUILT, encapsulation_overhead
+from antrea_proxy.network.mtu import encapsulation_overhead
 from antrea_proxy.network.nodes import POD_CIDRS, NodeClaim, read_claims
 from antrea_proxy.network.values import (
     IPVS_DEVICE,
@@ -84,16 +84,10 @@ def desired_network(
 
 
 def _not_built(node_name: str, settings: Settings) -> tuple[NetworkProblem, ...]:
-    mode, tunnel = settings.traffic_encap_mode, settings.tunnel_type
-    wanted = {
-        "trafficEncapMode": (mode is TrafficEncapMode.HYBRID, mode.value),
-        "tunnelType": (mode is TrafficEncapMode.ENCAP and tunnel not in BUILT, tunnel.value),
-    }
-    return tuple(
-        NetworkProblem(node=node_name, field=key, value=value, reason="not built yet")
-        for key, (asked_for, value) in wanted.items()
-        if asked_for
-    )
+    mode = settings.traffic_encap_mode
+    if mode is not TrafficEncapMode.HYBRID:
+        return ()
+    return (NetworkProblem(node=node_name, field="trafficEncapMode", value=mode.value, reason="not built yet"),)
 
 
 def _service_entry(settings: Settings, uplinks: tuple[Uplink, ...]) -> ServiceEntry | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from antrea_proxy.settings import defaults
-from antrea_proxy.settings.choices import LoadBalancerMode, TrafficEncapMode
+from antrea_proxy.settings.choices import LoadBalancerMode, TrafficEncapMode, TunnelType
 from antrea_proxy.settings.given_keys import Given
 from antrea_proxy.settings.problems import Problem
 from antrea_proxy.settings.values import Settings
@@ -42,6 +42,8 @@ def problems(settings: Settings, given: Mapping[str, Given]) -> Iterator[Problem
             f"it cannot work with trafficEncapMode {settings.traffic_encap_mode}: Pod addresses mean nothing outside",
             "write trafficEncapMode: noEncap, or remove noSNAT",
         )
+    if settings.tunnel_port and settings.tunnel_type is TunnelType.GRE:
+        yield problem("tunnelPort", "tunnelType gre has no ports", "remove it, or write geneve or vxlan")
     yield from _names_taken_twice(settings, problem)
 
 

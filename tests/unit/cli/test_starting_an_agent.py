@@ -53,7 +53,7 @@ def test_a_directory_of_manifests_that_is_not_there_is_a_usage_error(config: Pat
 
 
 def test_a_wrong_configuration_is_named_with_its_key(config: Path) -> None:
-    config.write_text("trafficEncapMode: sideways\nproxyAll: true\ntunnelType: gre\n")
+    config.write_text("trafficEncapMode: sideways\nproxyAll: true\ntunnelType: stt\n")
     code, words = agent("--config", str(config))
     assert code == 1
     assert [line.split(": ")[:3] for line in words.splitlines()] == [

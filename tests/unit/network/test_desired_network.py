@@ -83,6 +83,7 @@ def test_without_ipv4_the_gateways_mac_ends_like_its_ipv6_address() -> None:
         (Settings(), "172.18.0.1", 1450),
         (Settings(), "fd00:18::1", 1430),
         (Settings(tunnel_type=TunnelType.VXLAN), "172.18.0.1", 1450),
+        (Settings(tunnel_type=TunnelType.GRE), "172.18.0.1", 1458),
         (Settings(tunnel_type=TunnelType.VXLAN), "fd00:18::1", 1430),
         (NO_ENCAP, "172.18.0.1", 1500),
         (Settings(default_mtu=1400), "172.18.0.1", 1400),
@@ -181,7 +182,6 @@ def test_pods_egress_is_masqueraded_unless_no_snat_is_set_without_encapsulation(
     ("settings", "key"),
     [
         (Settings(traffic_encap_mode=TrafficEncapMode.HYBRID), "trafficEncapMode"),
-        (Settings(tunnel_type=TunnelType.GRE), "tunnelType"),
     ],
 )
 def test_what_is_not_built_is_refused_as_such(settings: Settings, key: str) -> None:
@@ -189,11 +189,6 @@ def test_what_is_not_built_is_refused_as_such(settings: Settings, key: str) -> N
     reason = refused(node(1), settings=settings)
     assert key in reason
     assert "not built" in reason
-
-
-def test_gre_does_not_matter_where_nothing_is_encapsulated() -> None:
-    """The tunnel type is not looked at then."""
-    assert network(node(1), settings=replace(NO_ENCAP, tunnel_type=TunnelType.GRE)).tunnel is None
 
 
 @pytest.mark.parametrize("cidr", ["10.10.2.7/24", "ten", "10.10.2.0/33", "", "10.10.2.0/31", "fd00::/127"])

@@ -279,7 +279,7 @@ def test_a_skipped_service_is_told_by_ipv6_too() -> None:
     [
         ("", set()),
         ("trafficEncapMode: hybrid", {"trafficEncapMode"}),
-        ("tunnelType: gre", {"tunnelType"}),
+        ("tunnelType: gre", set()),
         ("antreaProxy: {enable: false}", set()),
         ("featureGates: {AntreaProxy: false}", set()),
         ("antreaProxy: {proxyAll: true, serviceProxyName: a}", set()),
@@ -295,8 +295,8 @@ def test_what_is_valid_and_not_built_yet_is_named_for_the_agent_to_refuse(text: 
 
 
 def test_what_is_not_built_yet_is_told_together_with_what_is_wrong() -> None:
-    problems = _problems_for_an_agent("apiPort: no\ntunnelType: gre\novsBrige: x\n")
-    assert [problem.path for problem in problems] == ["apiPort", "tunnelType", "ovsBrige"]
+    problems = _problems_for_an_agent("apiPort: no\ntrafficEncapMode: hybrid\novsBrige: x\n")
+    assert [problem.path for problem in problems] == ["apiPort", "trafficEncapMode", "ovsBrige"]
 
 
 def _problems_for_an_agent(text: str) -> Sequence[Problem]:

@@ -79,6 +79,7 @@ trafficEncapMode: fast
         ("serviceCIDR: fd00::/64", "serviceCIDR: fd00::/64 (line 1): it is an IPv6 CIDR where an IPv4 one belongs"),
         ("serviceCIDRv6: 10.0.0.0/8", "serviceCIDRv6: 10.0.0.0/8 (line 1): it is an IPv4 CIDR"),
         ("ovsDatapathType: kernel", "write one of: auto, system, netdev"),
+        ("tunnelType: gre\ntunnelPort: 6081", "tunnelPort: 6081 (line 2): tunnelType gre has no ports; remove it"),
         ("tunnelType: stt", "write one of: geneve, vxlan, gre"),
         ("trafficEncapMode: networkPolicyOnly", "write one of: encap, noEncap, hybrid"),
         ("hostGateway: a-name-that-is-too-long", "it cannot be the name of a network interface"),
