@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from antrea_proxy.ovsdb.errors import OvsdbProtocolError, OvsdbRefused, OvsdbUnavailable
+from antrea_proxy.ovsdb.errors import OvsdbError, OvsdbProtocolError, OvsdbRefused, OvsdbUnavailable
 from antrea_proxy.ovsdb.json_stream import JsonStream
 
 _READ_BYTES = 64 * 1024
@@ -103,6 +104,18 @@ class Channel:
                     future.set_exception(OvsdbRefused(f"{self._path}: {_words(answer['error'])}"))
             case _:
                 raise OvsdbProtocolError(f"{self._path}: unexpected message {message!r}")
+
+
+async def end(reading: asyncio.Task[None]) -> None:
+    """End a task that runs a channel, whatever its connection came to, and wait until it has ended.
+
+    Who is cancelled while waiting is told so: a plain `await` would not tell the two cancellations apart.
+    """
+    reading.cancel()
+    await asyncio.wait({reading})
+    if not reading.cancelled():
+        with contextlib.suppress(OvsdbError):
+            reading.result()
 
 
 def _words(error: object) -> str:

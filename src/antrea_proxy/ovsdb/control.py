@@ -7,8 +7,8 @@ import contextlib
 from pathlib import Path
 from typing import Any, Final
 
-from antrea_proxy.ovsdb.channel import Channel
-from antrea_proxy.ovsdb.errors import OvsdbError, OvsdbProtocolError, OvsdbRefused, OvsdbUnavailable
+from antrea_proxy.ovsdb.channel import Channel, end
+from antrea_proxy.ovsdb.errors import OvsdbProtocolError, OvsdbRefused, OvsdbUnavailable
 
 USERSPACE_DATAPATH: Final = "netdev@ovs-netdev"
 """The one that all bridges with datapath_type=netdev share, as dpctl names it (ovs-dpctl(8))."""
@@ -45,9 +45,7 @@ async def control(run_dir: Path | str, command: str, *arguments: str, timeout_s:
         raise OvsdbUnavailable(f"{path}: no answer to {command} within {timeout_s:g} s") from error
     finally:
         channel.close()
-        reading.cancel()
-        with contextlib.suppress(asyncio.CancelledError, OvsdbError):
-            await reading
+        await end(reading)
     if not isinstance(result, str):
         raise OvsdbProtocolError(f"{path}: {command} answered {result!r}")
     return result

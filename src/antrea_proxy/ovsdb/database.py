@@ -24,7 +24,7 @@ from typing import Any, Self
 
 from antrea_proxy.network.interfaces import OfPort
 from antrea_proxy.ovsdb import operations
-from antrea_proxy.ovsdb.channel import Channel
+from antrea_proxy.ovsdb.channel import Channel, end
 from antrea_proxy.ovsdb.errors import (
     BridgeError,
     OvsdbError,
@@ -78,9 +78,7 @@ class Database:
     async def close(self) -> None:
         """End the connection; nothing in the switch changes."""
         if self._keeper is not None:
-            self._keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
+            await end(self._keeper)
             self._keeper = None
 
     async def wait_for_change(self) -> None:
@@ -324,9 +322,7 @@ class Database:
             await reading
         finally:
             channel.close()
-            reading.cancel()
-            with contextlib.suppress(asyncio.CancelledError, OvsdbError):
-                await reading
+            await end(reading)
 
 
 def _place(replica: Replica, spec: PortSpec) -> tuple[Row, Row | None]:

@@ -125,3 +125,28 @@ def test_the_answer_to_a_command_is_what_ovs_appctl_prints(tmp_path: Path) -> No
     results = {"version": {"result": "ovs-vswitchd (Open vSwitch) 3.1.0\n"}}
     serve = against(tmp_path / "ovs-vswitchd.7.ctl", lambda reader, writer: answers(reader, writer, results), work)
     asyncio.run(serve)
+
+
+@pytest.mark.parametrize("turns", range(12))
+def test_who_is_cancelled_while_asking_ends_whenever_that_is(tmp_path: Path, turns: int) -> None:
+    """Also while the connection is being ended: an agent that is told to end must not go on instead."""
+    answered = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answered.set()
+        await answers(reader, writer, {"version": {"result": "ovs-vswitchd 3.1.0", "error": None}})
+
+    async def work() -> None:
+        async def asking() -> None:
+            while True:
+                await control(tmp_path, "version")
+
+        task = asyncio.create_task(asking())
+        await answered.wait()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task}, timeout=1)
+        assert task.cancelled()
+
+    asyncio.run(against(tmp_path / "ovs-vswitchd.1.ctl", serve, work))
