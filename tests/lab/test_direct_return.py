@@ -84,10 +84,10 @@ def test_fragmented_datagrams_reach_all_endpoints_by_way_of_any_node_and_so_do_t
     """
     with direct.service(endpoints=3) as (_, addresses):
         address = address_of(family, addresses)
-        with contextlib.suppress(OSError):
-            direct.client.ask_udp(address, 80, "hostname" + " " * 3000, timeout=0.5)
         for ingress in direct.stage.nodes:
             direct.route(ingress)
+            with contextlib.suppress(OSError):
+                direct.client.ask_udp(address, 80, "hostname" + " " * 3000, timeout=0.5)
             seen = {direct.client.ask_udp(address, 80, "hostname" + " " * 3000) for _ in range(30)}
             assert seen == set(direct.stage.servers)
             sent = "x" * 20_000
