@@ -12,13 +12,13 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
-from typing import Annotated, Final
+from typing import Final
 
 import typer
 
 from benchmarks.lab import OUTSIDE, BenchLab, service
+from benchmarks.options import RESULTS, Connections, Output, Rounds, Seconds
 from benchmarks.report import Report
 from benchmarks.sandbox import BenchmarkError
 
@@ -171,12 +171,10 @@ def show(ways: Sequence[Way], report: Report) -> None:
 
 
 def main(
-    rounds: Annotated[int, typer.Option(min=1, help="How often every way has its turn.")] = 5,
-    seconds: Annotated[int, typer.Option(min=1, help="How long each turn is.")] = 3,
-    connections: Annotated[int, typer.Option(min=1, help="Connections at once.")] = 16,
-    output: Annotated[Path, typer.Option(help="Where to write the results as JSON.", dir_okay=False)] = Path(
-        "build/bench/direct_return.json"
-    ),
+    rounds: Rounds = 5,
+    seconds: Seconds = 3,
+    connections: Connections = 16,
+    output: Output = RESULTS / "direct_return.json",
 ) -> None:
     """Measure direct server return against NAT and against learned flows. Needs root, wrk and nginx."""
     report = Report()

@@ -12,13 +12,13 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
-from pathlib import Path
 from statistics import median
-from typing import Annotated, Final
+from typing import Final
 
 import typer
 
 from benchmarks.lab import NODE, OUTSIDE, PORT, BenchLab, service, slice_of
+from benchmarks.options import RESULTS, Connections, Many, Output, Rounds, Seconds
 from benchmarks.report import Report
 from benchmarks.report import seconds as time_text
 
@@ -243,15 +243,11 @@ def show(results: Sequence[Measured], report: Report) -> None:
 
 
 def main(
-    many: Annotated[
-        int, typer.Option(min=2, help="The most Services, of ten endpoints each; 1 and up to 1,000 are measured, too.")
-    ] = 1000,
-    rounds: Annotated[int, typer.Option(min=1, help="How often every target has its turn.")] = 5,
-    seconds: Annotated[int, typer.Option(min=1, help="How long each turn is.")] = 3,
-    connections: Annotated[int, typer.Option(min=1, help="Connections at once.")] = 16,
-    output: Annotated[Path, typer.Option(help="Where to write the results as JSON.", dir_okay=False)] = Path(
-        "build/bench/kube_proxy.json"
-    ),
+    many: Many = 1000,
+    rounds: Rounds = 5,
+    seconds: Seconds = 3,
+    connections: Connections = 16,
+    output: Output = RESULTS / "kube_proxy.json",
 ) -> None:
     """Measure proxyAll beside kube-proxy's nftables layout. Needs root, wrk and nginx."""
     report = Report()

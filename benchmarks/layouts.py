@@ -12,13 +12,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
-from pathlib import Path
 from statistics import median
-from typing import Annotated, Final
+from typing import Final
 
 import typer
 
 from benchmarks.lab import PORT, BenchLab
+from benchmarks.options import RESULTS, Connections, Output, Rounds, Seconds
 from benchmarks.report import Report
 from benchmarks.sandbox import BenchmarkError
 from benchmarks.traffic import CLIENT, FIRST, make_service, serving
@@ -216,12 +216,10 @@ def show(taken: Sequence[Turns], report: Report) -> None:
 
 
 def main(
-    rounds: Annotated[int, typer.Option(min=1, help="How often both have their turn.")] = 5,
-    seconds: Annotated[int, typer.Option(min=1, help="How long each turn is.")] = 3,
-    connections: Annotated[int, typer.Option(min=1, help="Connections at once.")] = 16,
-    output: Annotated[Path, typer.Option(help="Where to write the results as JSON.", dir_okay=False)] = Path(
-        "build/bench/layouts.json"
-    ),
+    rounds: Rounds = 5,
+    seconds: Seconds = 3,
+    connections: Connections = 16,
+    output: Output = RESULTS / "layouts.json",
 ) -> None:
     """Measure our pipeline beside one laid out as Antrea's. Needs root, wrk and nginx."""
     report = Report()

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
-from typing import Annotated, Final
+from typing import Final
 
 import typer
 
 from benchmarks.lab import LARGE, PORT, BenchLab, Load, service, slice_of
+from benchmarks.options import RESULTS, Many, Output, Rounds, Seconds
 from benchmarks.report import Report
 from benchmarks.report import seconds as time_text
 from benchmarks.traffic import CLIENT, FIRST, make_service, serving
@@ -167,12 +167,10 @@ def show(taken: Sequence[Turns], report: Report) -> None:
 
 
 def main(
-    many: Annotated[int, typer.Option(min=2, help="The most Services; one alone is measured, too.")] = 1000,
-    rounds: Annotated[int, typer.Option(min=1, help="How often every figure has its turn.")] = 5,
-    seconds: Annotated[int, typer.Option(min=1, help="How long each turn is.")] = 3,
-    output: Annotated[Path, typer.Option(help="Where to write the results as JSON.", dir_okay=False)] = Path(
-        "build/bench/many_services.json"
-    ),
+    many: Many = 1000,
+    rounds: Rounds = 5,
+    seconds: Seconds = 3,
+    output: Output = RESULTS / "many_services.json",
 ) -> None:
     """Measure traffic through a Service against none, alone and among many. Needs root, wrk and nginx."""
     report = Report()

@@ -14,13 +14,13 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
-from pathlib import Path
 from statistics import median
-from typing import Annotated, Final
+from typing import Final
 
 import typer
 
 from benchmarks.lab import NODE, PORT, BenchLab, service, slice_of
+from benchmarks.options import RESULTS, Connections, Output, Rounds, Seconds
 from benchmarks.report import Report
 
 SIZES: Final = (1, 8, 64, 256, 257, 1000, 5000)
@@ -137,12 +137,10 @@ def show(targets: Sequence[Target], report: Report) -> None:
 
 
 def main(
-    rounds: Annotated[int, typer.Option(min=1, help="How often every target has its turn.")] = 5,
-    seconds: Annotated[int, typer.Option(min=1, help="How long each turn is.")] = 3,
-    connections: Annotated[int, typer.Option(min=1, help="Connections at once.")] = 16,
-    output: Annotated[Path, typer.Option(help="Where to write the results as JSON.", dir_okay=False)] = Path(
-        "build/bench/traffic.json"
-    ),
+    rounds: Rounds = 5,
+    seconds: Seconds = 3,
+    connections: Connections = 16,
+    output: Output = RESULTS / "traffic.json",
 ) -> None:
     """Measure new connections per second through Services of 1 to 5,000 endpoints. Needs root, wrk and nginx."""
     report = Report()
