@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def _sections() -> dict[str, dict[str, str]]:
 
 def test_every_procedure_of_the_page_does_what_it_says_when_it_is_pasted(tmp_path: Path) -> None:
     sections = _sections()
-    script = "".join(f"echo; echo '{_MARK}{title}'\n{blocks['bash']}" for title, blocks in sections.items())
+    script = "".join(f"echo; echo {shlex.quote(_MARK + title)}\n{blocks['bash']}" for title, blocks in sections.items())
     environment = {**os.environ, "PATH": f"{Path(PROGRAM).parent}:{os.environ['PATH']}"}
     words = ["timeout", f"{90 * PATIENCE:.0f}", "bash", "-eu", "-o", "pipefail", "-c", script]
     try:
