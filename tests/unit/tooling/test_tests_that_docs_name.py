@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from antrea_proxy.settings.feature_gates import GATES
 from antrea_proxy.settings.known_keys import USED
 
 ROOT = Path(__file__).parents[3]
@@ -25,3 +26,10 @@ def test_every_parameter_of_the_proxy_has_its_test() -> None:
     table = (REFERENCE / "procedures.md").read_text()
     missing = [key for key in USED if key.startswith("antreaProxy.") and f"| `{key}` |" not in table]
     assert not missing
+
+
+def test_every_key_and_gate_that_decides_something_is_in_the_reference() -> None:
+    page = (REFERENCE / "configuration.md").read_text()
+    rows = set(re.findall(r"`([\w.]+)`", "".join(re.findall(r"^\| (`[^|]+) \|", page, re.MULTILINE))))
+    assert not USED.keys() - rows
+    assert not [name for name, gate in GATES.items() if gate.used and f"`{name}`" not in page]
