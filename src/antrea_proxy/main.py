@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import gc
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -14,17 +14,20 @@ from typing import Final
 import structlog
 
 from antrea_proxy import __version__
+from antrea_proxy.agent.admission import Admission
 from antrea_proxy.agent.backoff import Backoff
 from antrea_proxy.agent.connection_cleaner import ConnectionCleaner
-from antrea_proxy.agent.errors import AgentError, CommitRefused, ForeignBridge, SwitchLost
+from antrea_proxy.agent.errors import AgentError, CommitRefused, ForeignBridge
 from antrea_proxy.agent.event_recorder import EventRecorder
 from antrea_proxy.agent.feed import Feed
 from antrea_proxy.agent.health import HealthChecks
 from antrea_proxy.agent.node_keeper import NodeKeeper
 from antrea_proxy.agent.reconciler import Reconciler, reconnect_delays
 from antrea_proxy.agent.sole import LOCK_NAME, sole_agent
-from antrea_proxy.agent.status import AgentStatus, HostReport, SourceReport
-from antrea_proxy.agent.switch import OpenFlowSwitch, SwitchContents
+from antrea_proxy.agent.source_reports import SourceReports
+from antrea_proxy.agent.status import AgentStatus, HostReport
+from antrea_proxy.agent.switch import OpenFlowSwitch
+from antrea_proxy.agent.transport_announcer import announce
 from antrea_proxy.cni.errors import CniError, WiringError
 from antrea_proxy.cni.ipam import AddressPool
 from antrea_proxy.cni.pods import PodWiring
@@ -43,15 +46,13 @@ from antrea_proxy.http_api.service_health import HealthServers, HealthSources
 from antrea_proxy.http_api.tracing import SwitchTraceError
 from antrea_proxy.kubernetes.cluster import ClusterState
 from antrea_proxy.kubernetes.kinds import KINDS, AnyKind
-from antrea_proxy.kubernetes.labels import TRANSPORT_ANNOTATION
 from antrea_proxy.network.desired import desired_network
 from antrea_proxy.network.interfaces import PodInterface
-from antrea_proxy.network.values import Network
+from antrea_proxy.network.values import IPAddress, Network
 from antrea_proxy.ovsdb import (
     Database,
     OvsdbError,
     OvsdbUnavailable,
-    accept_any_sequence,
     check_sequences_again,
     control,
     revalidated,
@@ -68,15 +69,12 @@ from antrea_proxy.proxy.frontends import Rules
 from antrea_proxy.proxy.health_checks import is_eligible
 from antrea_proxy.proxy.selection import ServiceSelection
 from antrea_proxy.settings import Settings
-from antrea_proxy.sinks.node_annotations import patch_node_annotation
 from antrea_proxy.sources import (
     AccessError,
     ApiClient,
     ApiServerSource,
     ManifestSource,
     Source,
-    SourceError,
-    SourceStatus,
     cluster_access,
 )
 
@@ -121,7 +119,6 @@ class Agent:
         self._client = client
         self._cluster = ClusterState()
         self._feed = Feed(self._cluster)
-        self._sources: dict[str, SourceStatus] = {}
         self._pods: dict[str, PodInterface] = {}
         self._network: Network | None = None
         netlink = Netlink()
@@ -172,8 +169,8 @@ class Agent:
         """
         options = self._options
         settings = options.settings
-        if await self._keeper.has_bridge() and not await self._keeper.is_ours():
-            await self._inspect()
+        admission = Admission(settings, self._keeper, self._switch, take_over=options.take_over)
+        await admission.inspect()
         await self._keeper.prepare()
         kind_of_switch = {"datapath_type": self._keeper.datapath_type, "ovs_version": self._ovs_version}
         status = AgentStatus(node_name=options.node_name, version=__version__, started_at=time.time())
@@ -183,7 +180,7 @@ class Agent:
             status=status,
             switch=self._switch,
             network=self._compute_network,
-            admit=self._admit,
+            admit=admission.admit,
             publish=self._published,
             cleaner=self._cleaner,
             problems_changed=self._events.consider,
@@ -232,7 +229,8 @@ class Agent:
             if self._client is not None:
                 tasks.create_task(self._events.run(self._client), name="Events")
             if self._client is not None and settings.transport_interface:
-                tasks.create_task(self._announce(self._client), name="transport addresses")
+                announcing = announce(self._client, self._options.node_name, self._transport_addresses)
+                tasks.create_task(announcing, name="transport addresses")
 
     def _health_of_services(self) -> tuple[HealthChecks, HealthServers]:
         node_name, settings = self._options.node_name, self._options.settings
@@ -255,10 +253,11 @@ class Agent:
         return checks, servers
 
     def _source(self) -> Source:
+        reports = SourceReports(self._reconciler.show_sources)
         if self._options.manifests is not None:
-            return ManifestSource(directory=self._options.manifests, on_status=self._source_changed)
+            return ManifestSource(directory=self._options.manifests, on_status=reports.changed)
         assert self._client is not None  # noqa: S101 - main gives one or the other
-        return ApiServerSource(client=self._client, on_status=self._source_changed)
+        return ApiServerSource(client=self._client, on_status=reports.changed)
 
     async def _follow(self, source: Source, kind: AnyKind) -> None:
         async for events in source.watch(kind):
@@ -270,28 +269,6 @@ class Agent:
             if self._feed.complete:
                 self._reconciler.begin()
 
-    def _source_changed(self, status: SourceStatus) -> None:
-        previous = self._sources.get(status.kind)
-        self._sources[status.kind] = status
-        known = () if previous is None else _complaints(previous)
-        for text in _complaints(status):
-            if text not in known:
-                _log.warning("an object cannot be used", kind=status.kind, problem=text)
-        if status.last_error and (previous is None or previous.last_error_at != status.last_error_at):
-            _log.warning("a source is in trouble", kind=status.kind, error=status.last_error)
-        self._reconciler.show_sources(
-            tuple(
-                SourceReport(
-                    kind=item.kind,
-                    synced=item.lists > 0,
-                    connected_since=item.connected_since,
-                    last_error=item.last_error,
-                    relists=item.relists,
-                )
-                for item in self._sources.values()
-            )
-        )
-
     def _compute_network(self, cluster: ClusterState) -> Network | str:
         network = desired_network(
             cluster.nodes.values(),
@@ -301,36 +278,6 @@ class Agent:
             self._pods.values(),
         )
         return network if isinstance(network, Network) else str(network)
-
-    async def _inspect(self) -> None:
-        """Look at a bridge that somebody else made, before it is changed in any way."""
-        await self._switch.connect()
-        self._refuse_foreign(await self._switch.contents(), bridge_is_ours=False)
-
-    async def _admit(self, contents: SwitchContents) -> None:
-        """Admit a switch whose contents are ours, mark it as such, and set its connection tracker.
-
-        A switch that was started anew has forgotten the tracker's setting. Raises ForeignBridge, or SwitchLost when the
-        switch or its database cannot be asked.
-        """
-        try:
-            self._refuse_foreign(contents, bridge_is_ours=await self._keeper.is_ours())
-            await self._keeper.mark_ours()
-            if self._keeper.datapath_type == "netdev":
-                await accept_any_sequence(self._options.settings.ovs_run_dir)
-        except OvsdbError as error:
-            raise SwitchLost(str(error)) from error
-
-    def _refuse_foreign(self, contents: SwitchContents, *, bridge_is_ours: bool) -> None:
-        """Refuse a bridge that holds somebody else's flows or groups, unless it may be taken over."""
-        foreign = contents.foreign(groups_are_ours=bridge_is_ours)
-        if foreign and not self._options.take_over:
-            bridge = self._options.settings.ovs_bridge
-            shown = "; ".join(foreign[:5]) + (f"; and {len(foreign) - 5} more" if len(foreign) > 5 else "")  # noqa: PLR2004 - enough to recognise them
-            raise ForeignBridge(
-                f"bridge {bridge} holds what is not ours: {shown}. Name another bridge (ovsBridge), remove these, or "
-                "start with --take-over to have them removed"
-            )
 
     async def _trace_in_switch(self, packet: Packet) -> str:
         settings = self._options.settings
@@ -398,36 +345,14 @@ class Agent:
             except AgentError as error:
                 _log.warning("connections of a Pod that is gone stay tracked", pod=pod.name, error=str(error))
 
+    def _transport_addresses(self) -> Sequence[IPAddress] | None:
+        return None if self._network is None else self._network.transport_addresses
+
     def _why_not_ready(self) -> str | None:
         if not self._reconciler.synchronised:
             problem = self._reconciler.status.problem or "; ".join(self._reconciler.status.network_problems)
             return f"the switch does not hold all flows yet{f': {problem}' if problem else ''}"
         return self._keeper.problem or None
-
-    async def _announce(self, client: ApiClient) -> None:
-        """Tell peers, by an annotation of the Node, where our tunnel ends."""
-        announced = None
-        backoff = Backoff()
-        while True:
-            network = self._network
-            wanted = ",".join(map(str, network.transport_addresses)) if network is not None else None
-            delay = 1.0
-            if wanted is not None and wanted != announced:
-                try:
-                    await patch_node_annotation(client, self._options.node_name, TRANSPORT_ANNOTATION, wanted)
-                except SourceError as error:
-                    delay = backoff.next_delay()
-                    _log.warning("the Node cannot be annotated", annotation=TRANSPORT_ANNOTATION, error=str(error))
-                else:
-                    announced = wanted
-                    backoff.reset()
-            await asyncio.sleep(delay)
-
-
-def _complaints(status: SourceStatus) -> tuple[str, ...]:
-    """What is wrong with the input of a source, in words."""
-    ignored = (f"kind {kind}: nothing here reads it; it is ignored" for kind in status.ignored)
-    return (*map(str, status.undecodable), *status.problems, *ignored)
 
 
 class _Shield:
