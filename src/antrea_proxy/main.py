@@ -300,7 +300,7 @@ class Agent:
         self._board.publish(status)
         if status.switch.resynchronisations != self._resynchronisations:
             self._resynchronisations = status.switch.resynchronisations
-            self._keeper.look_again()  # a switch that was started anew has made its interfaces anew
+            self._keeper.switch_restored()
         if status.network is not None and status.network is not self._network:
             self._network = status.network
             self._keeper.want(status.network)

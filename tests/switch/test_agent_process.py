@@ -59,6 +59,20 @@ def test_a_switch_that_is_killed_and_started_again_is_as_before_without_any_help
     prepared(node)
 
 
+def test_a_switch_that_waits_for_its_flows_is_released_when_it_has_them(node: AgentNode) -> None:
+    node.start_switch()
+    node.start_agent()
+    node.synchronised()
+    prepared(node)
+    before = node.flows()
+    node.vsctl("set", "Open_vSwitch", ".", "other_config:flow-restore-wait=true")
+    node.kill("ovs-vswitchd")
+    node.start_vswitchd()
+    node.synchronised(2)
+    until(lambda: "restore" not in node.vsctl("get", "Open_vSwitch", ".", "other_config"), "it still waits", node)
+    assert node.flows() == before
+
+
 def test_a_port_that_somebody_removes_comes_back_at_once(node: AgentNode) -> None:
     node.start_switch()
     node.start_agent()

@@ -204,15 +204,15 @@ def test_a_bridge_is_marked_as_ours_and_other_marks_stay(running: PrivateSwitch)
     within(work())
 
 
-def test_flow_restore_wait_is_set_and_cleared_beside_the_operators_settings(running: PrivateSwitch) -> None:
+def test_keys_of_the_switch_are_set_and_removed_beside_the_operators_own(running: PrivateSwitch) -> None:
     """Table Open_vSwitch, column other_config."""
 
     async def work() -> None:
         async with Database(running.socket) as database:
             before = await database.other_config()
-            await database.set_flow_restore_wait()
+            await database.set_other_config({"flow-restore-wait": "true"})
             assert await database.other_config() == before | {"flow-restore-wait": "true"}
-            await database.clear_flow_restore_wait()
+            await database.set_other_config({"flow-restore-wait": None})
             assert await database.other_config() == before
 
     within(work())

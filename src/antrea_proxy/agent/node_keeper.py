@@ -26,6 +26,9 @@ from antrea_proxy.settings import Settings
 
 _log = structlog.get_logger(__name__)
 
+RESTORE_WAIT: Final = "flow-restore-wait"
+"""With it in other_config a switch that starts forwards nothing of its own accord (ovs-vswitchd.conf.db(5))."""
+
 REPAIR_INTERVAL_S: Final = 30.0
 """How often the Node is read back although nothing was asked for."""
 
@@ -68,6 +71,9 @@ class Database(Protocol):
 
     async def set_bridge_external_ids(self, name: str, items: Mapping[str, str | None]) -> None:
         """Set keys of a bridge."""
+
+    async def set_other_config(self, items: Mapping[str, str | None]) -> None:
+        """Set keys of the switch, or remove those whose value is None."""
 
 
 class Links(Protocol):
@@ -124,6 +130,7 @@ class NodeKeeper:
         self._told = HostReport()
         self._taken: frozenset[IPAddress] = frozenset()
         self._seen: tuple[BridgePort, ...] = ()
+        self._restored = False
         self.datapath_type = ""
         self.uplinks: tuple[Uplink, ...] = ()
         self.problem = "the Node is not prepared yet"
@@ -167,8 +174,12 @@ class NodeKeeper:
             self._wake_services.set()
             self._tell(pending=True)
 
-    def look_again(self) -> None:
-        """Read the Node back: the switch was started anew, say, and its interfaces with it."""
+    def switch_restored(self) -> None:
+        """Read the Node back: a switch that holds all flows again may have made its interfaces anew, too.
+
+        One that was started with flow-restore-wait forwards nothing until it is told that it has them.
+        """
+        self._restored = True
         self._wake.set()
 
     async def run(self) -> None:
@@ -310,6 +321,9 @@ class NodeKeeper:
         await self._ensure_bridge()
         await self._ensure_ports(network)
         self._seen = await self._fixed_ports()
+        if self._restored:
+            await self._database.set_other_config({RESTORE_WAIT: None})
+            self._restored = False
         services = self._services
         if network.service_entry is not None and services is None:
             return

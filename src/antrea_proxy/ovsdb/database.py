@@ -215,14 +215,6 @@ class Database:
         if needed:
             await self._transact(needed)
 
-    async def set_flow_restore_wait(self) -> None:
-        """Tell an ovs-vswitchd that starts from now on to forward nothing until `clear_flow_restore_wait`."""
-        await self.set_other_config({"flow-restore-wait": "true"})
-
-    async def clear_flow_restore_wait(self) -> None:
-        """Let ovs-vswitchd forward again."""
-        await self.set_other_config({"flow-restore-wait": None})
-
     async def _commit(self, needed: list[operations.Operation], what: str) -> None:
         """Change the database, and wait until ovs-vswitchd has acted on it."""
         results = await self._transact([*needed, *operations.bump_next_cfg()])

@@ -210,7 +210,7 @@ def test_changes_of_pods_ports_do_not_let_the_whole_node_be_read_back() -> None:
             await kept.database.ensure_port("br-int", "veth1")
             await asyncio.sleep(0.01)
             assert not kept.nft.tables
-            kept.keeper.look_again()
+            kept.keeper.switch_restored()
             await until(lambda: bool(kept.nft.tables))
 
     asyncio.run(run())
@@ -222,14 +222,14 @@ def test_a_problem_is_told_once_and_is_over_when_it_is_mended() -> None:
         async with kept.running():
             kept.nft.words = "nft: permission denied"
             with structlog.testing.capture_logs() as logs:
-                kept.keeper.look_again()
+                kept.keeper.switch_restored()
                 await until(lambda: "permission denied" in kept.keeper.problem)
                 for _ in range(3):
-                    kept.keeper.look_again()
+                    kept.keeper.switch_restored()
                     await asyncio.sleep(0.005)
             assert [entry["log_level"] for entry in logs] == ["error"]
             kept.nft.words = ""
-            kept.keeper.look_again()
+            kept.keeper.switch_restored()
             await until(lambda: not kept.keeper.problem)
 
     asyncio.run(run())
@@ -265,7 +265,7 @@ def test_a_port_number_that_another_port_has_is_named_with_the_remedy_and_taken_
         kept.keeper.want(network())
         await until(lambda: "ovs-vsctl del-port br-int foreign0" in kept.keeper.problem)
         kept.database.somebody_removes("foreign0")
-        kept.keeper.look_again()
+        kept.keeper.switch_restored()
         await until(lambda: not kept.keeper.problem)
         assert kept.database.rows["br-int"]["antrea-gw0"].ofport == 2
         task.cancel()
