@@ -39,6 +39,7 @@ from antrea_proxy.host.errors import HostError
 from antrea_proxy.host.host import Host
 from antrea_proxy.host.netlink import Netlink
 from antrea_proxy.host.nft import Nft
+from antrea_proxy.host.pod_links import PodLinks
 from antrea_proxy.http_api.board import StatusBoard
 from antrea_proxy.http_api.routes import ApiSources
 from antrea_proxy.http_api.server import ApiServerError, serving
@@ -136,7 +137,7 @@ class Agent:
         self._wiring = PodWiring(
             wires=PodWires(
                 switch=database,
-                links=netlink,
+                links=PodLinks(),
                 shield=_Shield(host, self._keeper),
                 bridge=settings.ovs_bridge,
                 checksum_offload=False,

@@ -19,6 +19,7 @@ from antrea_proxy.cni.wires import PodWires
 from antrea_proxy.host.host import Host
 from antrea_proxy.host.netlink import Netlink
 from antrea_proxy.host.nft import Nft
+from antrea_proxy.host.pod_links import PodLinks
 from antrea_proxy.network.interfaces import PodInterface
 from antrea_proxy.ovsdb import Database
 
@@ -32,10 +33,9 @@ async def main() -> None:
     run_directory, ovs_socket, state, *cidrs = sys.argv[1:]
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    netlink = Netlink()
     async with Database(ovs_socket) as database:
         wiring = PodWiring(
-            wires=PodWires(switch=database, links=netlink, shield=Host(netlink, Nft()), bridge="br-int"),
+            wires=PodWires(switch=database, links=PodLinks(), shield=Host(Netlink(), Nft()), bridge="br-int"),
             pool=AddressPool(StateFile(Path(state)), cidrs=[ip_network(cidr) for cidr in cidrs]),
             mtu=lambda: 1450,
             wired=no_flows,

@@ -20,6 +20,7 @@ from antrea_proxy.host.host import Host, Repair
 from antrea_proxy.host.netlink import Netlink
 from antrea_proxy.host.nft import Nft
 from antrea_proxy.host.nftables import Table
+from antrea_proxy.host.pod_links import PodLinks
 from antrea_proxy.host.services import External, HostServices, NodePort
 from antrea_proxy.network.values import Gateway, Network, Peer, ServiceEntry, Tunnel, Uplink, Via
 from antrea_proxy.proxy.frontends import Protocol
@@ -167,7 +168,7 @@ def test_what_belongs_to_others_stays_through_repair_and_cleanup(node: Path) -> 
         theirs = "table inet theirs {\n\tchain c {\n\t\tip daddr 192.0.2.1 drop\n\t}\n}\n"
         run("nft", theirs)
         run("ip", "route", "add", "192.0.2.0/24", "via", "172.18.0.9")
-        await Netlink().create_pod_veth(**_pod(node, "0-theirs", "theirs0"))
+        await PodLinks().create_pod_veth(**_pod(node, "0-theirs", "theirs0"))
         before = {"rules": run("nft", "list", "ruleset"), "routes": ip("route", "show", "192.0.2.0/24")}
         host = Host(Netlink(), Nft())
         await host.apply(desired(NETWORK))
@@ -307,7 +308,7 @@ def test_a_pods_interface_is_made_ready_and_told_back(node: Path, pod: Path) -> 
     """Addresses usable at once, default routes, checksums written by the Pod's kernel; no IPv6 at the Node's end."""
 
     async def work() -> None:
-        links = Netlink()
+        links = PodLinks()
         await links.create_pod_veth(**_pod(pod))
         state = await links.pod_interface_state(str(pod), "eth0")
         assert state is not None
@@ -334,7 +335,7 @@ def test_checksum_offload_stays_where_it_is_wanted(node: Path, pod: Path) -> Non
     """The kernel datapath profits from it."""
 
     async def work() -> None:
-        await Netlink().create_pod_veth(**_pod(pod) | {"checksum_offload": True})
+        await PodLinks().create_pod_veth(**_pod(pod) | {"checksum_offload": True})
         with inside(pod):
             assert "tx-checksumming: on" in run("ethtool", "-k", "eth0")
 
@@ -345,7 +346,7 @@ def test_a_pods_interface_that_cannot_be_made_leaves_nothing(node: Path, pod: Pa
     """Names that are taken, at either end; a namespace that is gone; an address that cannot be."""
 
     async def work() -> None:
-        links = Netlink()
+        links = PodLinks()
         with pytest.raises(NamespaceMissing, match="/var/run/netns/nowhere"):
             await links.create_pod_veth(**_pod(pod) | {"netns": "/var/run/netns/nowhere"})
         with pytest.raises(KernelRefused, match="eth0"):
@@ -368,7 +369,7 @@ def test_a_shielded_port_is_not_seen_by_the_kernel_and_a_changed_shield_is_mende
 
     async def work() -> None:
         host = Host(Netlink(), Nft())
-        await Netlink().create_pod_veth(**_pod(pod))
+        await PodLinks().create_pod_veth(**_pod(pod))
         run("ip", "addr", "add", "10.10.1.1/24", "dev", "0-pod.a")
         assert await _answered(pod)
         await host.shield_port("0-pod.a")
