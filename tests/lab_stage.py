@@ -119,7 +119,7 @@ def await_service(
 
 
 def await_state(cluster: Cluster, node: str, namespace: str, name: str, state: str) -> JsonObject:
-    """Wait until a Node's agent has a Service in this state, and its switch has the Service's flows, or none."""
+    """Wait until a Node's agent has a Service in this state, and its switch treats new packets accordingly."""
     found: list[JsonObject] = []
 
     def reached() -> bool:
@@ -130,7 +130,23 @@ def await_state(cluster: Cluster, node: str, namespace: str, name: str, state: s
         return bool(found)
 
     wait_until(reached, f"{namespace}/{name} {state} on {node}")
+    await_followed(cluster, node)
     return found[-1]
+
+
+def await_followed(cluster: Cluster, *nodes: str) -> None:
+    """Wait until the switches of some Nodes do with new packets what their agents have decided by now.
+
+    The datapath's own flows are held against changed tables a moment after the change, in rounds. Two of them are
+    waited for: the one that ends first may have begun before.
+    """
+    for node in nodes:
+        wait_until(
+            lambda node=node: ask_agent(cluster, node, "/v1/status")["pendingSince"] is None,  # type: ignore[misc]
+            f"all changes are in the switch of {node}",
+        )
+        for _ in range(2):
+            appctl(cluster, node, "revalidator/wait")
 
 
 @contextlib.contextmanager

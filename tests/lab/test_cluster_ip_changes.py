@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from lab_cluster import PATIENCE, Cluster, JsonObject, Place, wait_until
-from lab_stage import BOTH_PROTOCOLS, DUAL, Stage, await_service
+from lab_stage import BOTH_PROTOCOLS, DUAL, Stage, await_followed, await_service
 from lab_traffic import TalkingLoad, converse, many, steady, talking
 
 pytestmark = pytest.mark.cluster_ip
@@ -117,6 +117,7 @@ def test_a_connection_to_a_terminating_pod_goes_on_while_new_ones_go_elsewhere(
     with _connected_to(client, address, "web-1") as sock:
         cluster.kubectl("delete", "pod", "-n", namespace, "web-1", "--wait=false")
         await_service(cluster, namespace, "web", endpoints=1)
+        await_followed(cluster, "node-1")
         assert many(client, "tcp", (address, 80), count=30).answers == {"web-2": 30}
         for turn in range(20):
             assert converse(sock, f"/echo?msg={turn}") == str(turn)

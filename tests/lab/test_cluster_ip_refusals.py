@@ -8,7 +8,7 @@ import time
 import pytest
 
 from lab_cluster import PATIENCE, Cluster, Place, service_object, wait_until
-from lab_stage import Stage, ask_agent, ask_service, await_service, slice_object
+from lab_stage import Stage, ask_agent, ask_service, await_followed, await_service, slice_object
 from lab_traffic import converse
 
 pytestmark = pytest.mark.cluster_ip
@@ -59,6 +59,7 @@ def test_a_refused_client_is_served_from_the_same_port_as_soon_as_an_endpoint_co
         assert _ask_from(stage.clients["node-1"], kind, source_port, address) == "refused"
     cluster.run_pod(namespace, name, node="node-2")
     await_service(cluster, namespace, name, endpoints=1)
+    await_followed(cluster, "node-1")
     for source_port, address in enumerate(addresses, 41_000):
         assert _ask_from(stage.clients["node-1"], kind, source_port, address) == name
 
@@ -88,9 +89,11 @@ def test_services_whose_endpoints_are_all_gone_refuse_new_clients(
     assert client.get(address, 80) in cluster.pods_of(namespace, "web")
     cluster.kubectl("scale", "-n", namespace, "deployment/web", "--replicas=0")
     await_service(cluster, namespace, "web", endpoints=0)
+    await_followed(cluster, "node-3")
     assert _refused(client, "tcp", address, 80)
     cluster.kubectl("scale", "-n", namespace, "deployment/web", "--replicas=1")
     await_service(cluster, namespace, "web", endpoints=1)
+    await_followed(cluster, "node-3")
     assert client.get(address, 80) in cluster.pods_of(namespace, "web")
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lab_cluster import PATIENCE, Cluster, Place
-from lab_stage import Stage, appctl, ofctl
+from lab_stage import Stage, await_followed, ofctl
 
 pytestmark = pytest.mark.cluster_ip
 
@@ -22,16 +22,11 @@ def _dropped(cluster: Cluster, node: str, table: int, match: str) -> Iterator[No
     """Drop what matches, as a policy engine's flow would, for as long as the block lasts."""
     ofctl(cluster, node, "add-flow", f"cookie={COOKIE},table={table},priority=100,{match},actions=drop")
     try:
-        _followed(cluster, node)
+        await_followed(cluster, node)
         yield
     finally:
         ofctl(cluster, node, "del-flows", f"cookie={COOKIE}/-1")
-        _followed(cluster, node)
-
-
-def _followed(cluster: Cluster, node: str) -> None:
-    """Wait until the datapath's flows have been held against the changed tables, as Open vSwitch does by itself."""
-    appctl(cluster, node, "revalidator/wait")
+        await_followed(cluster, node)
 
 
 def _reached(client: Place, address: str, port: int, protocol: str, *, patience: float = 0.4) -> bool:

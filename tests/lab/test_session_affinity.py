@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from lab_cluster import Cluster, JsonObject, Place, wait_until
-from lab_stage import BOTH_PROTOCOLS, DUAL, Stage, appctl, await_service, ofctl
+from lab_stage import BOTH_PROTOCOLS, DUAL, Stage, appctl, await_followed, await_service, ofctl
 from lab_traffic import converse, many
 
 NODE = "node-1"
@@ -140,13 +140,16 @@ def test_other_endpoints_come_and_go_unnoticed_and_whose_endpoint_goes_moves_at_
     cluster.kubectl("delete", "pod", "-n", namespace, other)
     cluster.run_pod(namespace, "web-9", labels={"app": "web"})
     await_service(cluster, namespace, "web", endpoints=4)
+    await_followed(cluster, NODE)
     assert _only(client, address) == mine
     cluster.kubectl("delete", "pod", "-n", namespace, mine)
     await_service(cluster, namespace, "web", endpoints=3)
+    await_followed(cluster, NODE)
     now = _only(client, address)
     assert now != mine
     cluster.run_pod(namespace, mine, labels={"app": "web"})
     await_service(cluster, namespace, "web", endpoints=4)
+    await_followed(cluster, NODE)
     assert _only(client, address) == now, "a client that has moved stays where it is"
 
 

@@ -15,6 +15,7 @@ from lab_stage import (
     BOTH_PROTOCOLS,
     DUAL,
     Stage,
+    await_followed,
     await_service,
     await_state,
     held_by_the_node,
@@ -65,6 +66,7 @@ def test_a_live_service_becomes_an_external_name_and_a_cluster_ip_again(cluster:
             assert _who(client, address, 80) == {"the-node"}
         _patch_service(cluster, stage.namespace, "named", {"type": "ClusterIP", "externalName": None, **DUAL})
         await_service(cluster, stage.namespace, "named", endpoints=3)
+        await_followed(cluster, NODE)
         for address in stage.cluster_ips("named"):
             assert _who(client, address, 80) <= set(stage.servers)
     cluster.kubectl("delete", "service", "-n", stage.namespace, "named")
