@@ -26,7 +26,7 @@ def test_an_untranslated_packet_is_looked_up_anew_a_few_times_and_never_noted_as
     for refusals in range(MOST_REFUSALS):
         found = TABLES.look_up(Table.TRANSLATED, {fields.CT_MARK: mark, REFUSALS: refusals})
         assert found.flow is not None
-        assert found.flow.actions == (SetField(REFUSALS, refusals + 1), Resubmit(Table.SERVICE_LB.id))
+        assert found.flow.actions == (SetField(REFUSALS, refusals + 1), Resubmit(Table.CONNTRACK_STATE.id))
     found = TABLES.look_up(Table.TRANSLATED, {fields.CT_MARK: mark, REFUSALS: MOST_REFUSALS})
     assert found.flow is not None
     assert found.flow.actions == ()

@@ -135,12 +135,13 @@ def _translated() -> Iterator[FlowEntry]:
 
     It looks at 128 ports from the client's own on, and at 120 from random ones on (nat_get_unique_l4, lib/conntrack.c):
     it may find none while hundreds are free, and asked again looks at others. Noted as a direct connection to the
-    Service's address, which is what a packet given back looks like, it would stay one until its entry ends.
+    Service's address, which is what a packet given back looks like, it would stay one until its entry ends. What is
+    known of its address (registers.DESTINATION) was given up with the choice of a Service, and is found anew.
     """
     translated = Match((fields.CT_MARK, SERVICE_MARK, SERVICE_MARK))
     yield flow(OWNER, Table.TRANSLATED, 100, translated, [SetField(REFUSALS, 0), Resubmit(Table.EGRESS_POLICY.id)])
     for refusals in range(MOST_REFUSALS):
-        again: list[Action] = [SetField(REFUSALS, refusals + 1), Resubmit(Table.SERVICE_LB.id)]
+        again: list[Action] = [SetField(REFUSALS, refusals + 1), Resubmit(Table.CONNTRACK_STATE.id)]
         yield flow(OWNER, Table.TRANSLATED, 50, Match((REFUSALS, refusals)), again)
     yield flow(OWNER, Table.TRANSLATED, 0, Match())
 
