@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -194,20 +195,38 @@ def logs(
         subprocess.run(["tail", "-n", "+1", "-F", str(log)], check=False)
 
 
-@app.command(epilog=_examples("restart agent node-1", "restart switch node-2 --kill"))
+@app.command(
+    epilog=_examples(
+        "restart agent node-1",
+        "restart agent node-1 --program /opt/antrea-proxy-0.2/bin/antrea-proxy",
+        "restart switch node-2 --kill",
+    )
+)
 def restart(
     context: typer.Context,
     what: Annotated[str, typer.Argument(metavar="agent|switch", help="The agent, or ovs-vswitchd.")],
     node: Annotated[str, typer.Argument(metavar="NODE", help="The Node's name, such as node-1.")],
     *,
     kill: Annotated[bool, typer.Option("--kill", help="With SIGKILL instead of SIGTERM.")] = False,
+    program: Annotated[
+        Path | None,
+        typer.Option(help="The antrea-proxy that runs as this Node's agent from now on: an upgrade [this one]."),
+    ] = None,
 ) -> None:
     """Restart a Node's agent (it reads the ConfigMap kube-system/antrea-config as it is now) or its switch."""
     if what not in {"agent", "switch"}:
         typer.echo(f"error: {what!r} is neither agent nor switch", err=True)
         raise typer.Exit(_USAGE)
+    if program is not None:
+        if what != "agent":
+            typer.echo("error: --program is for the agent; the switch is the machine's own", err=True)
+            raise typer.Exit(_USAGE)
+        if not os.access(program, os.X_OK) or program.is_dir():
+            typer.echo(f"error: --program {program}: there is no such program, or it may not be run", err=True)
+            raise typer.Exit(_USAGE)
+    given = {} if program is None else {"program": str(program.absolute())}
     with _errors():
-        answer = control_socket.ask(context.obj, "restart", what=what, node=node, kill=kill)
+        answer = control_socket.ask(context.obj, "restart", what=what, node=node, kill=kill, **given)
     for overridden in answer.get("overridden", ()):
         typer.echo(f"note: the lab overrides antrea-agent.conf: {overridden}", err=True)
     typer.echo(f"The {what} of {node} runs again.")

@@ -41,7 +41,10 @@ def own_program(name: str) -> Path:
 
 
 class AgentProcess:
-    """Keeps one agent running. `write_config` is called before every start and says what was overridden."""
+    """Keeps one agent running. `write_config` is called before every start and says what was overridden.
+
+    `program` is the command antrea-proxy that is started; another one takes its place with a restart.
+    """
 
     def __init__(
         self,
@@ -59,6 +62,7 @@ class AgentProcess:
         self._places = places
         self._cni = cni
         self._write_config = write_config
+        self.program = own_program("antrea-proxy")
         self._process: Process | None = None
         self._supervision: asyncio.Task[None] | None = None
         self.crashes = 0
@@ -117,7 +121,7 @@ class AgentProcess:
         overridden = self._write_config()
         self._places.cni_socket.parent.mkdir(parents=True, exist_ok=True)
         argv = (
-            *(str(own_program("antrea-proxy")), "agent"),
+            *(str(self.program), "agent"),
             *("--config", str(self._places.agent_config)),
             *("--node-name", self._node),
             *("--kubeconfig", str(self._places.kubeconfig)),

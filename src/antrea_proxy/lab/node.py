@@ -124,11 +124,14 @@ class LabNode:
         async with self._restarting:
             await self.switch.restart(kill=kill)
 
-    async def restart_agent(self, *, kill: bool) -> tuple[str, ...]:
+    async def restart_agent(self, *, kill: bool, program: Path | None = None) -> tuple[str, ...]:
         """Restart the agent with the configuration as it is now; gives the keys that the lab overrode.
 
-        Raises LabError with the end of the agent's log where it does not come up.
+        With a `program` that is what runs as the agent from now on. Raises LabError with the end of the agent's log
+        where it does not come up.
         """
+        if program is not None:
+            self.agent.program = program
         overridden = await self.agent.restart(kill=kill)
         # As a runtime does when its network comes back. A Pod being wired in this moment is not in the list yet.
         with contextlib.suppress(LabError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from antrea_proxy import __version__
@@ -44,7 +45,8 @@ class Verbs:
         node = self._node(request["node"])
         kill = bool(request.get("kill"))
         if request["what"] == "agent":
-            self._lab.overridden = await node.restart_agent(kill=kill)
+            program = request.get("program")
+            self._lab.overridden = await node.restart_agent(kill=kill, program=Path(program) if program else None)
             return {"overridden": self._lab.overridden}
         await node.restart_switch(kill=kill)
         return {}
