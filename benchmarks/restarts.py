@@ -1,7 +1,7 @@
 """What constant traffic sees of a restart: `python -m benchmarks.restarts`.
 
 A lab of two Nodes: a Pod of node-1 reaches a Service with a server on each of them, while node-1's agent or switch is
-restarted.
+restarted, or node-2 reset.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ BEFORE: Final = 2.0
 
 @dataclass(slots=True)
 class Event:
-    """What is done to node-1, as words of `antrea-proxy lab restart`, and what the client told in each round."""
+    """What is done, as words of `antrea-proxy lab restart`, and what the client told in each round."""
 
     name: str
     words: Sequence[str]
@@ -59,7 +59,7 @@ def _milliseconds(seconds: float) -> str:
 
 
 def watch(lab: BenchLab, address: str, event: Event, *, seconds: int) -> None:
-    """Let the client ask for so long, and do to node-1 meanwhile what the event says."""
+    """Let the client ask for so long, and do meanwhile what the event says."""
     words = (*lab.exec_words(("client",)), sys.executable, str(CLIENT), address, "80", str(seconds))
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as client:
         try:
@@ -86,6 +86,7 @@ def benchmark(*, rounds: int, seconds: int, report: Report) -> None:
         Event("agent, SIGKILL", ("agent", "node-1", "--kill")),
         Event("switch, SIGTERM", ("switch", "node-1")),
         Event("switch, SIGKILL", ("switch", "node-1", "--kill")),
+        Event("the other Node, reset", ("node", "node-2")),
     ]
     lab = BenchLab(f"bench{os.getpid()}", nodes=2)
     report.console.print("making a lab of two Nodes")
@@ -102,7 +103,7 @@ def benchmark(*, rounds: int, seconds: int, report: Report) -> None:
                 watch(lab, address, event, seconds=seconds)
                 lab.await_endpoints(MEASURED, len(SERVERS))
     report.table(
-        "What is restarted on node-1, and what its Pod sees of it",
+        "What is restarted, on node-1 unless it says otherwise, and what its Pod sees of it",
         ("", "connections", "failed", f"later than {LATE:g} s", "longest gap", "lasting: broken", "its longest gap"),
         [event.row() for event in events],
     )

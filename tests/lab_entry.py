@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -135,6 +136,17 @@ class Entry:
             return None
         assert name == question.service, f"{question}: {name} answered"
         return seen.rpartition(":")[0].strip("[]")
+
+    def assert_answered(self, questions: Sequence[Question]) -> None:
+        """Ask all of them at once; each client is seen as behaviour says, or dropped."""
+        with ThreadPoolExecutor(len(questions)) as pool:
+            answers = list(pool.map(self.answer, questions))
+        wrong = [
+            f"{question}: seen as {answer}, not {self.expected(question)}"
+            for question, answer in zip(questions, answers, strict=True)
+            if answer not in self.expected(question)
+        ]
+        assert not wrong, "\n".join(wrong)
 
     def expected(self, question: Question) -> set[str | None]:
         """Give as whom the endpoint sees the client (behaviour), None for a connection that is dropped.

@@ -200,11 +200,12 @@ def logs(
         "restart agent node-1",
         "restart agent node-1 --program /opt/antrea-proxy-0.2/bin/antrea-proxy",
         "restart switch node-2 --kill",
+        "restart node node-2",
     )
 )
 def restart(
     context: typer.Context,
-    what: Annotated[str, typer.Argument(metavar="agent|switch", help="The agent, or ovs-vswitchd.")],
+    what: Annotated[str, typer.Argument(metavar="agent|switch|node", help="The agent, ovs-vswitchd, or all of it.")],
     node: Annotated[str, typer.Argument(metavar="NODE", help="The Node's name, such as node-1.")],
     *,
     kill: Annotated[bool, typer.Option("--kill", help="With SIGKILL instead of SIGTERM.")] = False,
@@ -213,9 +214,13 @@ def restart(
         typer.Option(help="The antrea-proxy that runs as this Node's agent from now on: an upgrade [this one]."),
     ] = None,
 ) -> None:
-    """Restart a Node's agent (it reads the ConfigMap kube-system/antrea-config as it is now) or its switch."""
-    if what not in {"agent", "switch"}:
-        typer.echo(f"error: {what!r} is neither agent nor switch", err=True)
+    """Restart a Node's agent (it reads the ConfigMap kube-system/antrea-config as it is now) or its switch.
+
+    A Node restarts as by its reset button: all its processes and its network go, Pods come back with new addresses, and
+    only the switch's database stays.
+    """
+    if what not in {"agent", "switch", "node"}:
+        typer.echo(f"error: {what!r} is neither agent nor switch nor node", err=True)
         raise typer.Exit(_USAGE)
     if program is not None:
         if what != "agent":
@@ -229,7 +234,7 @@ def restart(
         answer = control_socket.ask(context.obj, "restart", what=what, node=node, kill=kill, **given)
     for overridden in answer.get("overridden", ()):
         typer.echo(f"note: the lab overrides antrea-agent.conf: {overridden}", err=True)
-    typer.echo(f"The {what} of {node} runs again.")
+    typer.echo(f"{f'The {what} of {node}' if what != 'node' else node} runs again.")
 
 
 @app.command(epilog=_examples("route client-1 --via node-1", "route client-1 --via node-1,node-3"))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 
-from antrea_proxy.lab import agent_config
+from antrea_proxy.lab import agent_config, underlay
 from antrea_proxy.lab.addressing import TUNNEL_RANGES, AddressPlan
 from antrea_proxy.lab.agent_process import AgentProcess, own_program
 from antrea_proxy.lab.api_server.errors import ApiError
@@ -136,6 +137,26 @@ class LabNode:
         # As a runtime does when its network comes back. A Pod being wired in this moment is not in the list yet.
         with contextlib.suppress(LabError):
             await self.cni.collect_garbage()
+        return overridden
+
+    async def reboot(self) -> tuple[str, ...]:
+        """Lose what a Node loses with its power, and come back as it boots; gives the keys that the lab overrode.
+
+        What it has on disk stays: the switch's database. All else goes: processes, Pods, the network namespace with
+        links, routes, rules and tracked connections, and the agent's files below /run. Raises LabError where something
+        does not come up.
+        """
+        parts = self._parts
+        async with self._restarting:
+            await self.agent.stop(kill=True)
+            await self.kubelet.halt()
+            await asyncio.to_thread(
+                underlay.rebuild_node, parts.places, parts.options, self._number, tunnel_uplink=parts.uplink_bridge
+            )
+            await asyncio.to_thread(shutil.rmtree, self.places.cni_socket.parent, ignore_errors=True)
+            await self.switch.boot()
+        overridden = await self.agent.start()
+        await self.kubelet.boot()
         return overridden
 
     async def supervise(self) -> None:

@@ -154,6 +154,17 @@ class Switch:
                 await self._daemon.stop(grace=STOP_SECONDS)
         await self.start_daemon()
 
+    async def boot(self) -> None:
+        """Start both programs with the database that is there, after the Node went down with those that ran.
+
+        Raises LabError where one cannot be started.
+        """
+        for process in (self._database, self._daemon):
+            if process is not None:
+                await process.wait()
+        await self.start_database()
+        await self.start_daemon()
+
     async def join_tunnels(self, own: tuple[TunnelAddress, ...], peers: tuple[TunnelAddress, ...]) -> None:
         """Make br-phy with the Node's tunnel addresses, and tell the switch where the peers' are.
 
@@ -165,12 +176,6 @@ class Switch:
             f" -- set bridge {TUNNEL_BRIDGE} datapath_type=netdev fail-mode=standalone"
             f' other_config:hwaddr="{tunnel_mac(self._number)}"'
             f" -- add-port {TUNNEL_BRIDGE} {TUNNEL_UPLINK}".split()
-        )
-        # The kernel sees a copy of every frame that the switch reads by AF_PACKET; it must not answer too.
-        await self.command(
-            ["nft", "-f", "-"],
-            stdin="table netdev lab-uplink { chain ingress_copy {"
-            f" type filter hook ingress device {TUNNEL_UPLINK} priority 0; policy drop; }}; }}\n",
         )
         await self._configure_uplink()
 
@@ -203,6 +208,12 @@ class Switch:
         return done.stdout.decode(errors="replace")
 
     async def _configure_uplink(self) -> None:
+        # The kernel sees a copy of every frame that the switch reads by AF_PACKET; it must not answer too.
+        await self.command(
+            ["nft", "-f", "-"],
+            stdin="table netdev lab-uplink { chain ingress_copy {"
+            f" type filter hook ingress device {TUNNEL_UPLINK} priority 0; policy drop; }}; }}\n",
+        )
         await until(self._uplink_is_there, f"{self._node}: {TUNNEL_BRIDGE} appears", seconds=START_SECONDS)
         lines = [f"link set {TUNNEL_BRIDGE} up"]
         lines += [

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import socket
 import struct
+from collections.abc import Iterable
 from ctypes import addressof, create_string_buffer
 from pathlib import Path
 
@@ -73,22 +74,15 @@ def build(places: Places, options: LabOptions, *, tunnel_uplinks: bool) -> None:
 
     lines = ["link set lo up", f"link add {BRIDGE} type bridge", f"link set {BRIDGE} mtu {MTU} up"]
     lines += [f"address add {address} dev {BRIDGE}{no_dad(address)}" for address in plan.with_prefix(plan.api_server())]
-    for host in (*nodes, *clients):
-        lines += _cable(places, host, UPLINK)
-    if tunnel_uplinks:
-        for node in nodes:
-            lines += _cable(places, node, TUNNEL_UPLINK)
+    node_uplinks = (UPLINK, TUNNEL_UPLINK) if tunnel_uplinks else (UPLINK,)
+    for node in nodes:
+        lines += _cables(places, node, node_uplinks)
+    for client in clients:
+        lines += _cables(places, client, (UPLINK,))
     namespaces.ip_in(prefix + UNDERLAY, lines)
 
-    for node, number in nodes.items():
-        namespaces.write_sysctls(places.netns(node), _FORWARDING | (_TUNNEL_NODE if tunnel_uplinks else {}))
-        lines = _host(plan.with_prefix(plan.node(number)), uplink_mac(number))
-        lines += [f"route add default via {gateway}" for gateway in plan.api_server()]
-        if tunnel_uplinks:
-            namespaces.write_sysctls(places.netns(node), {f"ipv6/conf/{TUNNEL_UPLINK}/disable_ipv6": "1"})
-            lines.append(f"link set {TUNNEL_UPLINK} up")
-        namespaces.ip_in(prefix + node, lines)
-        turn_off_checksum_offload(places.netns(node), UPLINK)
+    for number in nodes.values():
+        _set_up_node(places, options, number, tunnel_uplink=tunnel_uplinks)
     for client, number in clients.items():
         namespaces.write_sysctls(places.netns(client), _CLIENT)
         addresses = plan.client(number)
@@ -96,6 +90,35 @@ def build(places: Places, options: LabOptions, *, tunnel_uplinks: bool) -> None:
         namespaces.ip_in(prefix + client, _host(plan.with_prefix(addresses), mac))
         route_client(places, options, client, options.node_names)
         turn_off_checksum_offload(places.netns(client), UPLINK)
+
+
+def rebuild_node(places: Places, options: LabOptions, number: int, *, tunnel_uplink: bool) -> None:
+    """End whoever runs on a Node, and give it a new network namespace, with nothing in it but its links and addresses.
+
+    Raises LabError with the words of ip(8) or of the kernel.
+    """
+    node = options.node_names[number - 1]
+    name = places.netns_prefix + node
+    uplinks = (UPLINK, TUNNEL_UPLINK) if tunnel_uplink else (UPLINK,)
+    namespaces.kill_processes_in([places.netns(node)])
+    namespaces.ip_in(places.netns_prefix + UNDERLAY, (f"link del {_port(node, uplink)}" for uplink in uplinks))
+    namespaces.delete_netns([name])
+    namespaces.create_netns([name])
+    namespaces.ip_in(places.netns_prefix + UNDERLAY, _cables(places, node, uplinks))
+    _set_up_node(places, options, number, tunnel_uplink=tunnel_uplink)
+
+
+def _set_up_node(places: Places, options: LabOptions, number: int, *, tunnel_uplink: bool) -> None:
+    node, plan = options.node_names[number - 1], AddressPlan(family=options.ip_family)
+    netns = places.netns(node)
+    namespaces.write_sysctls(netns, _FORWARDING | (_TUNNEL_NODE if tunnel_uplink else {}))
+    lines = _host(plan.with_prefix(plan.node(number)), uplink_mac(number))
+    lines += [f"route add default via {gateway}" for gateway in plan.api_server()]
+    if tunnel_uplink:
+        namespaces.write_sysctls(netns, {f"ipv6/conf/{TUNNEL_UPLINK}/disable_ipv6": "1"})
+        lines.append(f"link set {TUNNEL_UPLINK} up")
+    namespaces.ip_in(netns.name, lines)
+    turn_off_checksum_offload(netns, UPLINK)
 
 
 def route_client(places: Places, options: LabOptions, client: str, via: tuple[str, ...]) -> None:
@@ -139,12 +162,17 @@ def _has_bridge_filter(netns: Path) -> bool:
         return Path("/proc/sys/net/bridge").exists()
 
 
-def _cable(places: Places, host: str, interface: str) -> list[str]:
-    port = f"{host}-{interface}"
-    return [
-        f"link add {port} mtu {MTU} type veth peer name {interface} mtu {MTU} netns {places.netns_prefix}{host}",
-        f"link set {port} master {BRIDGE} up",
-    ]
+def _port(host: str, interface: str) -> str:
+    return f"{host}-{interface}"
+
+
+def _cables(places: Places, host: str, interfaces: Iterable[str]) -> list[str]:
+    lines = []
+    for interface in interfaces:
+        port = _port(host, interface)
+        peer = f"peer name {interface} mtu {MTU} netns {places.netns_prefix}{host}"
+        lines += [f"link add {port} mtu {MTU} type veth {peer}", f"link set {port} master {BRIDGE} up"]
+    return lines
 
 
 def _host(addresses: tuple[str, ...], mac: str) -> list[str]:

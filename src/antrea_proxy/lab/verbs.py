@@ -48,6 +48,9 @@ class Verbs:
             program = request.get("program")
             self._lab.overridden = await node.restart_agent(kill=kill, program=Path(program) if program else None)
             return {"overridden": self._lab.overridden}
+        if request["what"] == "node":
+            self._lab.overridden = await node.reboot()
+            return {"overridden": self._lab.overridden}
         await node.restart_switch(kill=kill)
         return {}
 

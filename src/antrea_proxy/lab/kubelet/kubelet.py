@@ -32,6 +32,14 @@ class Kubelet:
         answers = await asyncio.gather(*(worker.check_wiring() for worker in [*self._workers.values()]))
         return [answer for answer in answers if answer]
 
+    async def halt(self) -> None:
+        """Lose all Pods' processes and networks, as with the Node's power; the API server hears nothing of it."""
+        await asyncio.gather(*(worker.halt() for worker in [*self._workers.values()]))
+
+    async def boot(self) -> None:
+        """Begin all Pods anew after `halt`."""
+        await asyncio.gather(*(worker.boot() for worker in [*self._workers.values()]))
+
     def _apply(self, event: Event, group: asyncio.TaskGroup) -> None:
         uid = event.record.uid
         worker = self._workers.get(uid)

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import logging
 import signal
+import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -119,13 +120,46 @@ class PodWorker:
 
     async def run(self) -> None:
         """Live until the Pod's end has been asked for and is done."""
-        self._life = asyncio.create_task(self._live(), name=f"pod {self._namespace}/{self._name}")
-        self._life.add_done_callback(self._life_ended)
+        self._begin()
         try:
             await self._ending.wait()
             await self._terminate()
         finally:
             await _cancelled(self._life)
+
+    async def halt(self) -> None:
+        """Lose what goes with the Node's power: the processes, and the sandbox's network namespace. Nobody is told."""
+        await _cancelled(self._life)
+        if self._adding is not None:
+            await asyncio.wait({self._adding})
+        for process in self._processes.values():
+            process.signal(signal.SIGKILL)
+            await process.wait()
+        self._processes.clear()
+        if not self._host_network:
+            if self._netns.exists():
+                await asyncio.to_thread(namespaces.kill_processes_in, [self._netns])
+            await asyncio.to_thread(namespaces.delete_netns, [self._netns.name])
+
+    async def boot(self) -> None:
+        """Begin anew after `halt`, in a new sandbox: the runtime takes the former one away first, as far as it can."""
+        if self._ending.is_set():
+            return
+        for state in (*self._init, *self._states):
+            state.lose()
+        self._sandbox_ready = False
+        self._pod_ips = ()
+        self._report()
+        if self._wired:
+            with contextlib.suppress(LabError):
+                await self._context.cni.delete(self._sandbox)
+            self._wired = False
+        self._sandbox = replace(self._sandbox, container_id=uuid.uuid4().hex)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._life = asyncio.create_task(self._live(), name=f"pod {self._namespace}/{self._name}")
+        self._life.add_done_callback(self._life_ended)
 
     def _life_ended(self, life: asyncio.Task[None]) -> None:
         if not life.cancelled() and (error := life.exception()) is not None:

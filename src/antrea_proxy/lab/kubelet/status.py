@@ -29,6 +29,16 @@ class ContainerState:
         """Whether its process runs."""
         return bool(self.started_at) and self.exit_code is None and not self.waiting
 
+    def lose(self) -> None:
+        """Note that its process went with the Node, and that it is to be started again."""
+        if self.started_at:
+            self.exit_code = -9 if self.exit_code is None else self.exit_code
+            self.last = self.terminated()
+            self.restarts += 1
+        self.waiting, self.message, self.ready = "ContainerCreating", "", False
+        self.started_at = self.finished_at = ""
+        self.exit_code = None
+
     def as_json(self, pod_uid: str) -> JsonObject:
         """Give the core/v1 ContainerStatus."""
         state: JsonObject
