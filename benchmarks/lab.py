@@ -155,23 +155,8 @@ class BenchLab:
         return load.requests, load.failed
 
     def load(self, place: Sequence[str], url: str, *words: str, seconds: int, connections: int) -> Load:
-        """Let wrk ask from a place for so long, over as many connections at once.
-
-        wrk counts a connection that the server closes after its answer as a read error: only the others are failures.
-        """
-        sizes = ("-t", "1", "-c", str(connections), "-d", f"{seconds}s", "--latency")
-        told = self.inside(place, "wrk", *sizes, *words, url)
-        rate, transfer, errors = _RATE.search(told), _TRANSFER.search(told), _ERRORS.search(told)
-        latency = {percent: float(value) * _UNITS[unit] for percent, value, unit in _LATENCY.findall(told)}
-        if rate is None or transfer is None or latency.keys() != {"50", "99"}:
-            raise BenchmarkError(f"wrk said nothing of a rate: {told}")
-        return Load(
-            requests=float(rate[1]),
-            bytes=float(transfer[1]) * _UNITS[transfer[2]],
-            p50=latency["50"],
-            p99=latency["99"],
-            failed=sum(map(int, errors.groups())) - int(errors[2]) if errors else 0,
-        )
+        """Let wrk ask from a place for so long, over as many connections at once."""
+        return load_told(self.inside(place, *wrk(url, *words, seconds=seconds, connections=connections)))
 
     def appctl(self, *words: str, node: str = "node-1") -> str:
         """Run ovs-appctl on a Node's switch."""
@@ -238,3 +223,26 @@ def slice_of(name: str, number: int, addresses: Sequence[str]) -> dict[str, Any]
         "endpoints": [{"addresses": [address], "conditions": {"ready": True}} for address in addresses],
         "ports": [{"name": "http", "port": PORT, "protocol": "TCP"}],
     }
+
+
+def wrk(url: str, *words: str, seconds: int, connections: int) -> tuple[str, ...]:
+    """Return the command that asks a server for so long, over as many connections at once."""
+    return "wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s", "--latency", *words, url
+
+
+def load_told(told: str) -> Load:
+    """Read what wrk said. Raises BenchmarkError if that is nothing of a rate.
+
+    wrk counts a connection that the server closes after its answer as a read error: only the others are failures.
+    """
+    rate, transfer, errors = _RATE.search(told), _TRANSFER.search(told), _ERRORS.search(told)
+    latency = {percent: float(value) * _UNITS[unit] for percent, value, unit in _LATENCY.findall(told)}
+    if rate is None or transfer is None or latency.keys() != {"50", "99"}:
+        raise BenchmarkError(f"wrk said nothing of a rate: {told}")
+    return Load(
+        requests=float(rate[1]),
+        bytes=float(transfer[1]) * _UNITS[transfer[2]],
+        p50=latency["50"],
+        p99=latency["99"],
+        failed=sum(map(int, errors.groups())) - int(errors[2]) if errors else 0,
+    )

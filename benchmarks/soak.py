@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from itertools import count
 from pathlib import Path
-from statistics import median
+from statistics import fmean
 from typing import Annotated, Any, Final, cast
 
 import msgspec
@@ -41,9 +41,11 @@ NEIGHBOUR_EVERY: Final = 5
 NEIGHBOUR_ENDPOINTS: Final = 100
 _ELSEWHERE: Final = IPv4Address("10.30.0.1")
 
+SWEEP: Final = 20
+"""Seconds between two visits of the tracker's sweeper (lib/conntrack.c): what it holds goes up and down with them."""
 WARM: Final = 90.0
 """Seconds until the tracker holds as many connections as it ever will at a rate: it forgets one that is closed after
-45 s, a datagram's after 60 s, and its sweeper comes every 20 s (lib/conntrack.c, lib/conntrack-tp.c)."""
+45 s, a datagram's after 60 s (lib/conntrack-tp.c), when the sweeper comes."""
 COOL: Final = 100
 """Seconds after the last connection until the tracker should have forgotten all of them."""
 BEFORE: Final = 5
@@ -71,14 +73,15 @@ class Samples:
     failed: list[int] = field(default_factory=list)
 
     def thirds(self, line: str, begin: float, end: float) -> tuple[float, float]:
-        """Return the medians of the first and the last third of a line between two moments."""
+        """Return the means of the first and the last third of a line between two moments, each of whole SWEEPs."""
         held = [
             value for second, value in zip(self.seconds, getattr(self, line), strict=True) if begin <= second <= end
         ]
         if not held:
             raise BenchmarkError("it was over before anything was looked at; let it be more connections")
         third = max(1, len(held) // 3)
-        return median(held[:third]), median(held[-third:])
+        third -= third % SWEEP if third > SWEEP else 0
+        return fmean(held[:third]), fmean(held[-third:])
 
 
 class Tally:

@@ -48,3 +48,32 @@ apt_install() { # Debian packages, without those they only recommend; lists are 
     done
     die "apt-get could not install: $*"
 }
+
+install_packages() { # Debian packages, those of them that are missing
+    local missing package services=() policy=/usr/sbin/policy-rc.d
+    mapfile -t missing < <(packages_missing "$@")
+    [ ${#missing[@]} -gt 0 ] || return 0
+    say "installing Debian packages: ${missing[*]}"
+    # Switches, servers and load balancers that this project uses are its own. Debian's services are not started, nor
+    # stopped if they were there before.
+    for package in "${missing[@]}"; do
+        case $package in
+            openvswitch-switch | haproxy | ovn-central | ovn-host) services+=("$package") ;;
+            nginx-light) services+=(nginx) ;;
+        esac
+    done
+    if [ ${#services[@]} -gt 0 ] && is_root && [ ! -e "$policy" ]; then
+        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod +x "$policy"
+        apt_install "${missing[@]}"
+        rm -f "$policy"
+        trap - EXIT
+        if [ -d /run/systemd/system ]; then
+            systemctl disable --quiet "${services[@]/%/.service}"
+            say "Debian's services ${services[*]} stay off; start them if you want them for something else"
+        fi
+    else
+        apt_install "${missing[@]}"
+    fi
+}
