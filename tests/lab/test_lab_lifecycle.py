@@ -173,8 +173,7 @@ def test_up_without_open_vswitch_names_the_packages(places: Places, tmp_path: Pa
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [
-        ("--encap-mode", "hybrid", "hybrid is not built yet; use encap or noEncap"),
-        ("--subnets", "2", "more than one underlay subnet is not built yet"),
+        ("--subnets", "4", "a lab of 3 Nodes has 1 to 3 subnets"),
         ("--nodes", "0", "a lab has 1 to 99 Nodes"),
         ("--zones", "9", "has 1 to 3 zones"),
     ],

@@ -18,7 +18,8 @@ from lab_cluster import running_cluster
         pytest.param(("--ip-family", "ipv6"), marks=pytest.mark.full),
         pytest.param(("--tunnel", "gre", "--ip-family", "ipv6"), marks=pytest.mark.full),
         pytest.param(("--tunnel", "gre"), marks=pytest.mark.cluster_ip),
-        ("--encap-mode", "noEncap", "--ip-family", "ipv6"),
+        pytest.param(("--subnets", "2"), marks=pytest.mark.full),
+        ("--encap-mode", "noEncap", "--subnets", "2", "--ip-family", "ipv6"),
     ],
     ids=" ".join,
 )

@@ -53,7 +53,7 @@ def agent(
     from antrea_proxy import settings as settings_room
 
     try:
-        settings = settings_room.parse_for_agent(config.read_text("utf-8"))
+        settings = settings_room.parse(config.read_text("utf-8"))
     except settings_room.SettingsError as error:
         fail(*(f"{config}: {problem}" for problem in error.problems))
     except OSError as error:

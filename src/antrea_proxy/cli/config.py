@@ -51,7 +51,7 @@ def check(
 
     shown = "stdin" if file == _STDIN else file
     try:
-        parsed = settings.parse_for_agent(_read(file))
+        parsed = settings.parse(_read(file))
     except settings.SettingsError as error:
         _end_with(shown, error.problems)
     except OSError as error:

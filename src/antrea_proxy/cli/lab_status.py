@@ -15,7 +15,7 @@ def show(status: JsonObject) -> None:
     """Print the answer of the daemon's verb `status`."""
     console = Console(highlight=False)
     options = status["options"]
-    mode = options["encap_mode"] + (f" ({options['tunnel']})" if options["encap_mode"] == "encap" else "")
+    mode = options["encap_mode"] + (f" ({options['tunnel']})" if options["encap_mode"] != "noEncap" else "")
     console.print(
         f"Lab {status['name']!r}, antrea-proxy {status['version']}: {mode}, {options['ip_family']}, "
         f"datapath {status['datapath']}, API server {status['apiServer']}",

@@ -122,6 +122,6 @@ class Facts:
     api_server: str = ""
 
     @property
-    def encap(self) -> bool:
-        """Whether Pods' traffic between Nodes is encapsulated."""
-        return self.settings.traffic_encap_mode is TrafficEncapMode.ENCAP
+    def tunnels(self) -> bool:
+        """Whether traffic between Nodes may be encapsulated."""
+        return self.settings.traffic_encap_mode is not TrafficEncapMode.NO_ENCAP or self.settings.direct_return

@@ -161,6 +161,5 @@ def _largest(facts: Facts) -> int | None:
     carriers = [uplink.mtu for uplink in facts.node.uplinks if any(item.ip in transport for item in uplink.addresses)]
     if not carriers:
         return None
-    tunnels = facts.encap or facts.settings.direct_return
-    overhead = encapsulation_overhead(facts.settings.tunnel_type, transport[0].version) if tunnels else 0
+    overhead = encapsulation_overhead(facts.settings.tunnel_type, transport[0].version) if facts.tunnels else 0
     return min(carriers) - overhead

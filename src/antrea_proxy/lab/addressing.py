@@ -20,7 +20,14 @@ LOAD_BALANCER_RANGES: tuple[Network, ...] = (IPv4Network("172.30.0.0/24"), IPv6N
 EXTERNAL_RANGES: tuple[Network, ...] = (IPv4Network("172.31.0.0/24"), IPv6Network("fd00:31::/64"))
 """For spec.externalIPs: clients route it to the Nodes as they do the load-balancer range."""
 FIRST_CLIENT = 101
-API_SERVER_HOST = 254
+ROUTER_HOST = 254
+
+
+def subnet_of(network: Network, number: int) -> Network:
+    """Give the subnet `number` of those that begin with a range, which is number 0."""
+    if isinstance(network, IPv6Network):
+        return IPv6Network((network.network_address + number * network.num_addresses, network.prefixlen))
+    return IPv4Network((network.network_address + number * network.num_addresses, network.prefixlen))
 
 
 def _at(network: Network, number: int) -> Address:
@@ -37,25 +44,45 @@ def of_family(family: IPFamily, values: tuple[Network, ...]) -> tuple[Network, .
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressPlan:
-    """Addresses of a lab of one or two families, IPv4 first in every tuple."""
+    """Addresses of a lab of one or two families, IPv4 first in every tuple.
+
+    Nodes are dealt out to the subnets in turn; clients and the API server are in the first, which is number 0.
+    """
 
     family: IPFamily
+    subnets: int = 1
+
+    def subnet(self, number: int) -> int:
+        """Give the number of a Node's subnet."""
+        return (number - 1) % self.subnets
 
     def node(self, number: int) -> tuple[Address, ...]:
-        """Give a Node's own addresses: 172.18.0.N and fd00:18::N."""
-        return self._hosts(NODE_RANGES, number)
+        """Give a Node's own addresses: 172.18.S.N and fd00:18:0:S::N in subnet S."""
+        return self._hosts(NODE_RANGES, number, self.subnet(number))
 
     def client(self, number: int) -> tuple[Address, ...]:
         """Give a client's addresses: client-1 has 172.18.0.101 and fd00:18::101."""
         return self._hosts(NODE_RANGES, FIRST_CLIENT - 1 + number)
 
     def api_server(self) -> tuple[Address, ...]:
-        """Give the API server's addresses: 172.18.0.254 and fd00:18::254."""
-        return self._hosts(NODE_RANGES, API_SERVER_HOST)
+        """Give the API server's addresses, those of the first subnet's router: 172.18.0.254 and fd00:18::254."""
+        return self.router(0)
 
     def tunnel(self, number: int) -> tuple[Address, ...]:
-        """Give the addresses of a Node's second uplink: 172.19.0.N and fd00:19::N."""
-        return self._hosts(TUNNEL_RANGES, number)
+        """Give the addresses of a Node's second uplink: 172.19.S.N and fd00:19:0:S::N in subnet S."""
+        return self._hosts(TUNNEL_RANGES, number, self.subnet(number))
+
+    def router(self, subnet: int) -> tuple[Address, ...]:
+        """Give the addresses at which Nodes of a subnet reach the others."""
+        return self._hosts(NODE_RANGES, ROUTER_HOST, subnet)
+
+    def tunnel_router(self, subnet: int) -> tuple[Address, ...]:
+        """Give the addresses at which second uplinks of a subnet reach the others."""
+        return self._hosts(TUNNEL_RANGES, ROUTER_HOST, subnet)
+
+    def tunnel_subnets(self, subnet: int) -> tuple[Network, ...]:
+        """Give the ranges of a subnet's second uplinks."""
+        return tuple(subnet_of(network, subnet) for network in of_family(self.family, TUNNEL_RANGES))
 
     def pod_cidrs(self, number: int) -> tuple[Network, ...]:
         """Give a Node's Pod ranges: 10.10.N.0/24 and fd00:10:N::/64."""
@@ -82,5 +109,5 @@ class AddressPlan:
         lengths = {network.version: network.prefixlen for network in NODE_RANGES}
         return tuple(f"{address}/{lengths[address.version]}" for address in addresses)
 
-    def _hosts(self, ranges: tuple[Network, ...], number: int) -> tuple[Address, ...]:
-        return tuple(_at(network, number) for network in of_family(self.family, ranges))
+    def _hosts(self, ranges: tuple[Network, ...], number: int, subnet: int = 0) -> tuple[Address, ...]:
+        return tuple(_at(subnet_of(network, subnet), number) for network in of_family(self.family, ranges))

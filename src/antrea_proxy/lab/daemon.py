@@ -48,7 +48,7 @@ class Lab:
     def __init__(self, places: Places, options: LabOptions) -> None:
         self.places = places
         self.options = options
-        self.plan = AddressPlan(family=options.ip_family)
+        self.plan = AddressPlan(family=options.ip_family, subnets=options.subnets)
         self.datapath = resolve_datapath(options.datapath)
         self.store = Store()
         self.faults = Faults()

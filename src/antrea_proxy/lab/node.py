@@ -7,11 +7,10 @@ import contextlib
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import ip_network
 from pathlib import Path
 
 from antrea_proxy.lab import agent_config, underlay
-from antrea_proxy.lab.addressing import TUNNEL_RANGES, AddressPlan
+from antrea_proxy.lab.addressing import TUNNEL_RANGES, Address, AddressPlan
 from antrea_proxy.lab.agent_process import AgentProcess, own_program
 from antrea_proxy.lab.api_server.errors import ApiError
 from antrea_proxy.lab.api_server.kubeconfig import write_private
@@ -25,8 +24,8 @@ from antrea_proxy.lab.kubelet.pod_worker import NodeContext
 from antrea_proxy.lab.options import Datapath, EncapMode, LabOptions
 from antrea_proxy.lab.places import NodePlaces, Places
 from antrea_proxy.lab.processes import Spawner
-from antrea_proxy.lab.switch import TUNNEL_BRIDGE, Switch, TunnelAddress
-from antrea_proxy.lab.underlay import tunnel_mac
+from antrea_proxy.lab.switch import TUNNEL_BRIDGE, Switch, TunnelAddress, TunnelRoute
+from antrea_proxy.lab.underlay import router_mac, tunnel_mac
 
 _RESEED_SECONDS = 600.0
 _SWITCH_BACK_OFF = 0.5
@@ -49,7 +48,9 @@ class NodeParts:
     @property
     def uplink_bridge(self) -> bool:
         """Whether tunnels need an uplink bridge: with a tunnel and the userspace datapath."""
-        tunnels = self.options.encap_mode is EncapMode.ENCAP or agent_config.returns_directly(self.options.config)
+        tunnels = self.options.encap_mode is not EncapMode.NO_ENCAP or agent_config.returns_directly(
+            self.options.config
+        )
         return tunnels and self.datapath is Datapath.NETDEV
 
 
@@ -60,7 +61,7 @@ class LabNode:
         self._parts = parts
         self._number = number
         self.name = parts.options.node_names[number - 1]
-        self.plan = AddressPlan(family=parts.options.ip_family)
+        self.plan = AddressPlan(family=parts.options.ip_family, subnets=parts.options.subnets)
         self.places: NodePlaces = parts.places.node(self.name)
         self.netns: Path = parts.places.netns(self.name)
         self.switch = Switch(
@@ -113,9 +114,9 @@ class LabNode:
         """
         await self.switch.start(empty_database=empty_database)
         if self._parts.uplink_bridge:
-            own = self._tunnel_ends(self._number)
-            others = [n for n in range(1, self._parts.options.nodes + 1) if n != self._number]
-            await self.switch.join_tunnels(own, tuple(end for number in others for end in self._tunnel_ends(number)))
+            await self.switch.join_tunnels(
+                self._tunnel_ends(self._number), self._tunnel_neighbours(), self._tunnel_routes()
+            )
 
     async def restart_switch(self, *, kill: bool) -> None:
         """Restart ovs-vswitchd.
@@ -203,10 +204,24 @@ class LabNode:
                 await self.switch.seed_neighbours()
 
     def _tunnel_ends(self, number: int) -> tuple[TunnelAddress, ...]:
-        lengths = {network.version: ip_network(network).prefixlen for network in TUNNEL_RANGES}
+        return _found_behind(tunnel_mac(number), self.plan.tunnel(number))
+
+    def _tunnel_neighbours(self) -> tuple[TunnelAddress, ...]:
+        """The tunnel ends of the Nodes of this subnet, and its router."""
+        numbers = range(1, self._parts.options.nodes + 1)
+        subnet = self.plan.subnet(self._number)
+        others = (n for n in numbers if n != self._number and self.plan.subnet(n) == subnet)
+        router = _found_behind(router_mac(subnet), self.plan.tunnel_router(subnet))
+        return (*(end for number in others for end in self._tunnel_ends(number)), *router)
+
+    def _tunnel_routes(self) -> tuple[TunnelRoute, ...]:
+        own = self.plan.subnet(self._number)
+        gateways = self.plan.tunnel_router(own)
         return tuple(
-            TunnelAddress(address=str(a), prefix_length=lengths[a.version], mac=tunnel_mac(number))
-            for a in self.plan.tunnel(number)
+            TunnelRoute(network=network, gateway=gateway)
+            for subnet in range(self.plan.subnets)
+            if subnet != own
+            for network, gateway in zip(self.plan.tunnel_subnets(subnet), gateways, strict=True)
         )
 
     def _write_config(self) -> tuple[str, ...]:
@@ -223,3 +238,8 @@ class LabNode:
         config = agent_config.for_node(self._parts.read_config(), must_be)
         write_private(self.places.agent_config, config.text.encode())
         return config.overridden
+
+
+def _found_behind(mac: str, addresses: tuple[Address, ...]) -> tuple[TunnelAddress, ...]:
+    lengths = {network.version: network.prefixlen for network in TUNNEL_RANGES}
+    return tuple(TunnelAddress(address=str(a), prefix_length=lengths[a.version], mac=mac) for a in addresses)

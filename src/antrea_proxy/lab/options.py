@@ -79,10 +79,8 @@ class LabOptions:
             raise LabError(f"--clients {self.clients}: a lab has 0 to {MAX_CLIENTS} clients")
         if not 1 <= self.zones <= self.nodes:
             raise LabError(f"--zones {self.zones}: a lab of {self.nodes} Nodes has 1 to {self.nodes} zones")
-        if self.encap_mode is EncapMode.HYBRID:
-            raise LabError("--encap-mode hybrid is not built yet; use encap or noEncap")
-        if self.subnets != 1:
-            raise LabError(f"--subnets {self.subnets}: more than one underlay subnet is not built yet; use 1")
+        if not 1 <= self.subnets <= self.nodes:
+            raise LabError(f"--subnets {self.subnets}: a lab of {self.nodes} Nodes has 1 to {self.nodes} subnets")
 
     def as_json(self) -> dict[str, Any]:
         """Give the value as `from_json` reads it back."""
@@ -105,6 +103,11 @@ class LabOptions:
     def node_names(self) -> tuple[str, ...]:
         """`node-1` and on."""
         return tuple(f"node-{number}" for number in range(1, self.nodes + 1))
+
+    @property
+    def next_to_clients(self) -> tuple[str, ...]:
+        """The Nodes of the clients' subnet, the first: the others are beyond a router."""
+        return self.node_names[:: self.subnets]
 
     @property
     def client_names(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import shutil
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_interface
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_interface
 from pathlib import Path
 
 from antrea_proxy.lab import namespaces
@@ -72,6 +72,14 @@ class TunnelAddress:
     mac: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelRoute:
+    """Tunnel endpoints of another subnet, and the router by which they are reached."""
+
+    network: IPv4Network | IPv6Network
+    gateway: IPv4Address | IPv6Address
+
+
 class Switch:
     """One Node's OVS; `number` gives the uplink bridge its MAC address."""
 
@@ -84,7 +92,8 @@ class Switch:
         self._database: Process | None = None
         self._daemon: Process | None = None
         self._own: tuple[TunnelAddress, ...] = ()
-        self._peers: tuple[TunnelAddress, ...] = ()
+        self._neighbours: tuple[TunnelAddress, ...] = ()
+        self._beyond: tuple[TunnelRoute, ...] = ()
 
     @property
     def database(self) -> Process | None:
@@ -165,12 +174,17 @@ class Switch:
         await self.start_database()
         await self.start_daemon()
 
-    async def join_tunnels(self, own: tuple[TunnelAddress, ...], peers: tuple[TunnelAddress, ...]) -> None:
+    async def join_tunnels(
+        self,
+        own: tuple[TunnelAddress, ...],
+        neighbours: tuple[TunnelAddress, ...],
+        beyond: tuple[TunnelRoute, ...],
+    ) -> None:
         """Make br-phy with the Node's tunnel addresses, and tell the switch where the peers' are.
 
         Raises LabError with the words of the program that failed.
         """
-        self._own, self._peers = own, peers
+        self._own, self._neighbours, self._beyond = own, neighbours, beyond
         await self.command(
             f"ovs-vsctl --timeout={START_SECONDS} add-br {TUNNEL_BRIDGE}"
             f" -- set bridge {TUNNEL_BRIDGE} datapath_type=netdev fail-mode=standalone"
@@ -180,12 +194,12 @@ class Switch:
         await self._configure_uplink()
 
     async def seed_neighbours(self) -> None:
-        """Tell the switch the peers' MAC addresses, so that no first packet is lost to ARP; they age in 15 minutes.
+        """Tell the switch its neighbours' MAC addresses: no first packet is lost to ARP. They age in 15 minutes.
 
         Raises LabError with the words of ovs-appctl.
         """
-        for peer in self._peers:
-            await self.command(["ovs-appctl", "--timeout=10", "tnl/arp/set", TUNNEL_BRIDGE, peer.address, peer.mac])
+        for one in self._neighbours:
+            await self.command(["ovs-appctl", "--timeout=10", "tnl/arp/set", TUNNEL_BRIDGE, one.address, one.mac])
 
     async def stop(self) -> None:
         """End both programs; what they made in the kernel goes with them."""
@@ -223,11 +237,13 @@ class Switch:
         await asyncio.to_thread(namespaces.ip_in, self._netns.name, lines)
         for own in self._own:
             await self._route_to_peers(ip_interface(f"{own.address}/{own.prefix_length}").network)
+        for route in self._beyond:
+            await self._route_to_peers(route.network, str(route.gateway))
         await self.seed_neighbours()
 
-    async def _route_to_peers(self, network: IPv4Network | IPv6Network) -> None:
+    async def _route_to_peers(self, network: IPv4Network | IPv6Network, *gateway: str) -> None:
         """Give the switch its route to the peers' tunnel ends; it refuses until it has seen the bridge's address."""
-        command = ["ovs-appctl", "--timeout=10", "ovs/route/add", str(network), TUNNEL_BRIDGE]
+        command = ["ovs-appctl", "--timeout=10", "ovs/route/add", str(network), TUNNEL_BRIDGE, *gateway]
         try:
             async with asyncio.timeout(START_SECONDS):
                 while not await self.command(command, tolerant=True):  # noqa: ASYNC110 - another program's state

@@ -1,9 +1,9 @@
 """The network that joins the Nodes and the hosts outside of the cluster.
 
-A kernel bridge in a network namespace of its own (in the machine's own, bridge-nf-call-iptables may be on), with a
-veth to `eth0` of every host. With the userspace datapath and a tunnel, each Node has a second uplink, `eth1`, which its
-switch takes into `br-phy`: the tunnel's address must be on a bridge of that switch, while the Node's own stays with its
-kernel.
+A kernel bridge for each subnet in a network namespace of its own (in the machine's own, bridge-nf-call-iptables may be
+on), with a veth to `eth0` of every host; the namespace routes between the subnets. With the userspace datapath and a
+tunnel, each Node has a second uplink, `eth1`, which its switch takes into `br-phy`: the tunnel's address must be on a
+bridge of that switch, while the Node's own stays with its kernel.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pathlib import Path
 
 from antrea_proxy.lab import namespaces
 from antrea_proxy.lab.addressing import AddressPlan
-from antrea_proxy.lab.options import LabOptions
+from antrea_proxy.lab.errors import LabError
+from antrea_proxy.lab.options import EncapMode, LabOptions
 from antrea_proxy.lab.places import Places
 
 UNDERLAY = "underlay"
-BRIDGE = "br0"
 UPLINK = "eth0"
 TUNNEL_UPLINK = "eth1"
 MTU = 1500
@@ -58,12 +58,17 @@ def tunnel_mac(number: int) -> str:
     return f"02:19:00:00:00:{number:02x}"
 
 
+def router_mac(subnet: int) -> str:
+    """Give the MAC address of the router in a subnet."""
+    return f"02:1a:00:00:00:{subnet:02x}"
+
+
 def build(places: Places, options: LabOptions, *, tunnel_uplinks: bool) -> None:
     """Make the bridge, the hosts' network namespaces, their links, addresses and routes.
 
     Raises LabError with the words of ip(8) or of the kernel.
     """
-    plan = AddressPlan(family=options.ip_family)
+    plan = AddressPlan(family=options.ip_family, subnets=options.subnets)
     nodes = {name: number for number, name in enumerate(options.node_names, start=1)}
     clients = {name: number for number, name in enumerate(options.client_names, start=1)}
     prefix = places.netns_prefix
@@ -72,14 +77,19 @@ def build(places: Places, options: LabOptions, *, tunnel_uplinks: bool) -> None:
     if _has_bridge_filter(underlay):
         namespaces.write_sysctls(underlay, _UNDERLAY)
 
-    lines = ["link set lo up", f"link add {BRIDGE} type bridge", f"link set {BRIDGE} mtu {MTU} up"]
-    lines += [f"address add {address} dev {BRIDGE}{no_dad(address)}" for address in plan.with_prefix(plan.api_server())]
+    lines = ["link set lo up"]
+    for subnet in range(options.subnets):
+        lines += _router(plan, subnet)
     node_uplinks = (UPLINK, TUNNEL_UPLINK) if tunnel_uplinks else (UPLINK,)
-    for node in nodes:
-        lines += _cables(places, node, node_uplinks)
+    for node, number in nodes.items():
+        lines += _cables(places, node, node_uplinks, subnet=plan.subnet(number))
     for client in clients:
-        lines += _cables(places, client, (UPLINK,))
+        lines += _cables(places, client, (UPLINK,), subnet=0)
+    if options.encap_mode is EncapMode.NO_ENCAP:
+        lines += [line for number in nodes.values() for line in _pod_routes(plan, number)]
     namespaces.ip_in(prefix + UNDERLAY, lines)
+    if options.subnets > 1:
+        namespaces.write_sysctls(underlay, _FORWARDING)
 
     for number in nodes.values():
         _set_up_node(places, options, number, tunnel_uplink=tunnel_uplinks)
@@ -87,8 +97,11 @@ def build(places: Places, options: LabOptions, *, tunnel_uplinks: bool) -> None:
         namespaces.write_sysctls(places.netns(client), _CLIENT)
         addresses = plan.client(number)
         mac = uplink_mac(int(str(addresses[0]).replace(":", ".").rpartition(".")[2]))
-        namespaces.ip_in(prefix + client, _host(plan.with_prefix(addresses), mac))
-        route_client(places, options, client, options.node_names)
+        lines = _host(plan.with_prefix(addresses), mac)
+        if options.subnets > 1:
+            lines += _default_routes(plan, 0)
+        namespaces.ip_in(prefix + client, lines)
+        route_client(places, options, client, options.next_to_clients)
         turn_off_checksum_offload(places.netns(client), UPLINK)
 
 
@@ -104,16 +117,17 @@ def rebuild_node(places: Places, options: LabOptions, number: int, *, tunnel_upl
     namespaces.ip_in(places.netns_prefix + UNDERLAY, (f"link del {_port(node, uplink)}" for uplink in uplinks))
     namespaces.delete_netns([name])
     namespaces.create_netns([name])
-    namespaces.ip_in(places.netns_prefix + UNDERLAY, _cables(places, node, uplinks))
+    subnet = AddressPlan(family=options.ip_family, subnets=options.subnets).subnet(number)
+    namespaces.ip_in(places.netns_prefix + UNDERLAY, _cables(places, node, uplinks, subnet=subnet))
     _set_up_node(places, options, number, tunnel_uplink=tunnel_uplink)
 
 
 def _set_up_node(places: Places, options: LabOptions, number: int, *, tunnel_uplink: bool) -> None:
-    node, plan = options.node_names[number - 1], AddressPlan(family=options.ip_family)
-    netns = places.netns(node)
+    plan = AddressPlan(family=options.ip_family, subnets=options.subnets)
+    netns = places.netns(options.node_names[number - 1])
     namespaces.write_sysctls(netns, _FORWARDING | (_TUNNEL_NODE if tunnel_uplink else {}))
     lines = _host(plan.with_prefix(plan.node(number)), uplink_mac(number))
-    lines += [f"route add default via {gateway}" for gateway in plan.api_server()]
+    lines += _default_routes(plan, plan.subnet(number))
     if tunnel_uplink:
         namespaces.write_sysctls(netns, {f"ipv6/conf/{TUNNEL_UPLINK}/disable_ipv6": "1"})
         lines.append(f"link set {TUNNEL_UPLINK} up")
@@ -124,9 +138,13 @@ def _set_up_node(places: Places, options: LabOptions, number: int, *, tunnel_upl
 def route_client(places: Places, options: LabOptions, client: str, via: tuple[str, ...]) -> None:
     """Let a client reach the load-balancer and external ranges by ECMP over these Nodes, which are the lab's.
 
-    Raises LabError with the words of ip(8).
+    Raises LabError for a Node that is beyond the router, and with the words of ip(8).
     """
-    plan = AddressPlan(family=options.ip_family)
+    for node in via:
+        if node not in options.next_to_clients:
+            near = ", ".join(options.next_to_clients)
+            raise LabError(f"{node} is beyond the router for clients: the Nodes of their subnet are {near}")
+    plan = AddressPlan(family=options.ip_family, subnets=options.subnets)
     lines = []
     for network in plan.routed_to_nodes:
         gateways = [
@@ -166,12 +184,36 @@ def _port(host: str, interface: str) -> str:
     return f"{host}-{interface}"
 
 
-def _cables(places: Places, host: str, interfaces: Iterable[str]) -> list[str]:
+def _router(plan: AddressPlan, subnet: int) -> list[str]:
+    bridge = _bridge(subnet)
+    addresses = (*plan.router(subnet), *plan.tunnel_router(subnet))
+    return [
+        f"link add {bridge} address {router_mac(subnet)} type bridge",
+        f"link set {bridge} mtu {MTU} up",
+        *(f"address add {address} dev {bridge}{no_dad(address)}" for address in plan.with_prefix(addresses)),
+    ]
+
+
+def _default_routes(plan: AddressPlan, subnet: int) -> list[str]:
+    return [f"route add default via {gateway}" for gateway in plan.router(subnet)]
+
+
+def _pod_routes(plan: AddressPlan, number: int) -> list[str]:
+    """Give a Node's Pods to the routers of a network without tunnels."""
+    ways = {address.version: address for address in plan.node(number)}
+    return [f"route add {cidr} via {ways[cidr.version]}" for cidr in plan.pod_cidrs(number)]
+
+
+def _bridge(subnet: int) -> str:
+    return f"br{subnet}"
+
+
+def _cables(places: Places, host: str, interfaces: Iterable[str], *, subnet: int) -> list[str]:
     lines = []
     for interface in interfaces:
         port = _port(host, interface)
         peer = f"peer name {interface} mtu {MTU} netns {places.netns_prefix}{host}"
-        lines += [f"link add {port} mtu {MTU} type veth {peer}", f"link set {port} master {BRIDGE} up"]
+        lines += [f"link add {port} mtu {MTU} type veth {peer}", f"link set {port} master {_bridge(subnet)} up"]
     return lines
 
 

@@ -25,7 +25,7 @@ class Verbs:
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
-        self._routes = dict.fromkeys(lab.options.client_names, lab.options.node_names)
+        self._routes = dict.fromkeys(lab.options.client_names, lab.options.next_to_clients)
 
     @property
     def handlers(self) -> dict[str, Handler]:

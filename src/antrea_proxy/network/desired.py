@@ -40,8 +40,6 @@ def desired_network(
 
     A problem of another Node leaves that Node out, or the part of it that is named, and touches no other.
     """
-    if refused := _not_built(node_name, settings):
-        return NetworkProblems(problems=refused)
     uplinks = tuple(uplinks)
     claims, problems = read_claims(nodes)
     ours = claims.get(node_name)
@@ -53,13 +51,13 @@ def desired_network(
     transport = _transport_addresses(ours, settings, uplinks)
     if isinstance(transport, NetworkProblem):
         return NetworkProblems(problems=(transport,))
-    encap = settings.traffic_encap_mode is TrafficEncapMode.ENCAP
-    direct = settings.direct_return
-    mtu = _mtu(node_name, settings, transport, uplinks, encapsulated=encap or direct)
+    encapsulated = settings.traffic_encap_mode is not TrafficEncapMode.NO_ENCAP
+    tunnels = encapsulated or settings.direct_return
+    mtu = _mtu(node_name, settings, transport, uplinks, tunnels=tunnels)
     if isinstance(mtu, NetworkProblem):
         return NetworkProblems(problems=(mtu,))
     others = [claim for claim in claims.values() if claim.name != node_name]
-    peers = [_peer(claim, transport, uplinks, encap=encap, direct=direct) for claim in others if claim.pod_cidrs]
+    peers = [_peer(claim, transport, uplinks, settings) for claim in others if claim.pod_cidrs]
     return Network(
         node_name=node_name,
         pod_cidrs=ours.pod_cidrs,
@@ -67,9 +65,9 @@ def desired_network(
         mtu=mtu,
         node_addresses=ours.node_addresses,
         transport_addresses=transport,
-        tunnel=Tunnel(type=settings.tunnel_type, port=settings.tunnel_port) if encap or direct else None,
+        tunnel=Tunnel(type=settings.tunnel_type, port=settings.tunnel_port) if tunnels else None,
         peers=tuple(sorted((peer for peer in peers if isinstance(peer, Peer)), key=lambda peer: peer.name)),
-        masquerade=encap or not settings.no_snat,
+        masquerade=encapsulated or not settings.no_snat,
         cluster_pod_cidrs=_in_order(cidr for claim in claims.values() for cidr in claim.pod_cidrs),
         pods=tuple(sorted(pods, key=lambda pod: pod.host_interface)),
         problems=(
@@ -79,15 +77,8 @@ def desired_network(
             *_left_to_ipvs(node_name, settings, uplinks),
         ),
         service_entry=_service_entry(settings, uplinks),
-        direct_return=direct,
+        direct_return=settings.direct_return,
     )
-
-
-def _not_built(node_name: str, settings: Settings) -> tuple[NetworkProblem, ...]:
-    mode = settings.traffic_encap_mode
-    if mode is not TrafficEncapMode.HYBRID:
-        return ()
-    return (NetworkProblem(node=node_name, field="trafficEncapMode", value=mode.value, reason="not built yet"),)
 
 
 def _service_entry(settings: Settings, uplinks: tuple[Uplink, ...]) -> ServiceEntry | None:
@@ -165,7 +156,7 @@ def _mtu(
     transport: tuple[IPAddress, ...],
     uplinks: tuple[Uplink, ...],
     *,
-    encapsulated: bool,
+    tunnels: bool,
 ) -> int | NetworkProblem:
     """Return the smallest of the uplinks that carry Pods, less the tunnel's headers; or defaultMTU as it is.
 
@@ -178,35 +169,50 @@ def _mtu(
         value = ", ".join(map(str, transport))
         return NetworkProblem(node=node_name, field="transport address", value=value, reason=_NONE_ON_UPLINK)
     mtu = min(uplink.mtu for uplink in carriers)
-    if encapsulated:
+    if tunnels:
         mtu -= encapsulation_overhead(settings.tunnel_type, transport[0].version)
     return mtu
 
 
 def _peer(
-    claim: NodeClaim, transport: tuple[IPAddress, ...], uplinks: tuple[Uplink, ...], *, encap: bool, direct: bool
+    claim: NodeClaim, transport: tuple[IPAddress, ...], uplinks: tuple[Uplink, ...], settings: Settings
 ) -> Peer | NetworkProblem:
     """Return the peer. For direct server return it has a tunnel's end also where its Pods are reached by route."""
+    next_hops = _next_hops(claim, transport, uplinks, settings.traffic_encap_mode)
+    via = _way(claim, next_hops, settings.traffic_encap_mode)
     tunnel_address = None
-    next_hops: tuple[IPAddress, ...] = ()
-    if encap or direct:
+    if via is Via.TUNNEL or settings.direct_return:
         # A tunnel carries both families of Pods, so one family of ends is enough; the MTU counts on its headers.
         tunnel_address = of_family(transport[0].version, claim.transport_addresses)
         if tunnel_address is None:
             value = ", ".join(map(str, claim.transport_addresses))
             reason = f"no IPv{transport[0].version} address for a tunnel from {transport[0]} to end at"
             return NetworkProblem(node=claim.name, field="status.addresses", value=value, reason=reason)
-    if not encap:
-        links = [item.network for uplink in uplinks for item in uplink.addresses]
-        next_hops = tuple(ip for ip in claim.transport_addresses if any(ip in link for link in links))
     return Peer(
         name=claim.name,
-        via=Via.TUNNEL if encap else Via.ROUTE,
+        via=via,
         pod_cidrs=claim.pod_cidrs,
         node_addresses=claim.node_addresses,
         tunnel_address=tunnel_address,
-        next_hops=next_hops,
+        next_hops=next_hops if via is Via.ROUTE else (),
     )
+
+
+def _next_hops(
+    claim: NodeClaim, transport: tuple[IPAddress, ...], uplinks: tuple[Uplink, ...], mode: TrafficEncapMode
+) -> tuple[IPAddress, ...]:
+    """Return the peer's addresses on a link of this Node; in hybrid mode, on one that has its transport addresses."""
+    own = [item for uplink in uplinks for item in uplink.addresses]
+    links = [item.network for item in own if mode is TrafficEncapMode.NO_ENCAP or item.ip in transport]
+    return tuple(ip for ip in claim.transport_addresses if any(ip in link for link in links))
+
+
+def _way(claim: NodeClaim, next_hops: tuple[IPAddress, ...], mode: TrafficEncapMode) -> Via:
+    """In hybrid mode a peer is reached by route if it is on the same subnet with every family of its Pods."""
+    if mode is TrafficEncapMode.HYBRID:
+        families = {cidr.version for cidr in claim.pod_cidrs}
+        return Via.ROUTE if families <= {ip.version for ip in next_hops} else Via.TUNNEL
+    return Via.TUNNEL if mode is TrafficEncapMode.ENCAP else Via.ROUTE
 
 
 def _in_order_of_value(addresses: Iterable[IPAddress]) -> tuple[IPAddress, ...]:

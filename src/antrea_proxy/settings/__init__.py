@@ -5,7 +5,7 @@ Pure: does no I/O beyond reading the text that it is given, and imports no other
 
 from antrea_proxy.settings.choices import DatapathType, LoadBalancerMode, TrafficEncapMode, TunnelType
 from antrea_proxy.settings.feature_gates import FeatureGates
-from antrea_proxy.settings.parsing import parse, parse_for_agent
+from antrea_proxy.settings.parsing import parse
 from antrea_proxy.settings.problems import Problem, SettingsError
 from antrea_proxy.settings.values import AntreaProxySettings, ListenAddress, Settings, SkipServices
 
@@ -22,5 +22,4 @@ __all__ = [
     "TrafficEncapMode",
     "TunnelType",
     "parse",
-    "parse_for_agent",
 ]

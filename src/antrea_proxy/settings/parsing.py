@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from antrea_proxy.settings import answers, combinations, defaults
 from antrea_proxy.settings.answers import Answers
 from antrea_proxy.settings.choices import DatapathType, LoadBalancerMode, TrafficEncapMode, TunnelType
 from antrea_proxy.settings.feature_gates import GATES, FeatureGates, resolve
 from antrea_proxy.settings.given_keys import Given, GivenKeys
 from antrea_proxy.settings.known_keys import NOT_USED
-from antrea_proxy.settings.not_built import not_built
 from antrea_proxy.settings.problems import Problem, SettingsError
 from antrea_proxy.settings.values import AntreaProxySettings, Settings
 from antrea_proxy.settings.yaml_text import compose, duplicate_keys, extract_conf, line_of
@@ -23,30 +20,6 @@ def parse(text: str) -> Settings:
 
     Raises SettingsError with all that is wrong with the file.
     """
-    settings, given = _read(text)
-    return _unless_wrong(settings, given)
-
-
-def parse_for_agent(text: str) -> Settings:
-    """Read the file that an agent is to start with: as `parse`, but what is not built yet is wrong, too.
-
-    Raises SettingsError with all of it.
-    """
-    settings, given = _read(text)
-    for problem in not_built(settings):
-        found = given.values.get(problem.path) or given.gates.get(problem.path.removeprefix("featureGates."))
-        given.problems.append(replace(problem, line=None if found is None else found.line))
-    return _unless_wrong(settings, given)
-
-
-def _unless_wrong(settings: Settings, given: GivenKeys) -> Settings:
-    if given.problems:
-        raise SettingsError(sorted(given.problems, key=lambda problem: problem.line or 0))
-    return settings
-
-
-def _read(text: str) -> tuple[Settings, GivenKeys]:
-    """Read as much as can be read; the given keys hold what is wrong with the rest."""
     conf = extract_conf(text)
     documents = compose(conf)
     given = GivenKeys(lines_before=conf.lines_before)
@@ -65,7 +38,9 @@ def _read(text: str) -> tuple[Settings, GivenKeys]:
         )
     settings = _settings(Answers(given=given))
     given.problems.extend(combinations.problems(settings, given.values))
-    return settings, given
+    if given.problems:
+        raise SettingsError(sorted(given.problems, key=lambda problem: problem.line or 0))
+    return settings
 
 
 def _settings(ask: Answers) -> Settings:

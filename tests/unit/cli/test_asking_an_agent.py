@@ -288,14 +288,6 @@ def test_the_config_map_form_is_read_too(tmp_path: Path) -> None:
     assert run(config.app, "check", str(file)).stdout == f"{file}: ok\n"
 
 
-def test_a_setting_that_is_not_built_yet_is_told_as_such(tmp_path: Path) -> None:
-    file = tmp_path / "conf"
-    file.write_text("trafficEncapMode: hybrid\n")
-    result = run(config.app, "check", str(file))
-    assert result.exit_code == 1
-    assert "trafficEncapMode: hybrid (line 1): not built yet; write encap or noEncap" in result.stderr
-
-
 def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     result = run(config.app, "check", str(tmp_path / "none"))
     assert (result.exit_code, result.stderr) == (1, f"error: {tmp_path / 'none'}: No such file or directory\n")

@@ -114,7 +114,7 @@ def test_an_agent_starts_with_the_configuration_and_a_runtime_with_the_conflist(
     found = _rendered('{"config": {"antreaProxy": {"proxyAll": true, "skipServices": ["kube-system/kube-dns"]}}}')
     assert found["ConfigMap"]["metadata"]["name"] == "antrea-config"
     data = found["ConfigMap"]["data"]
-    parsed = settings.parse_for_agent(data["antrea-agent.conf"])
+    parsed = settings.parse(data["antrea-agent.conf"])
     assert parsed.antrea_proxy.proxy_all
     assert parsed.not_used == ()
     check_conflist(data["antrea-cni.conflist"], "the chart")
@@ -123,7 +123,7 @@ def test_an_agent_starts_with_the_configuration_and_a_runtime_with_the_conflist(
 def test_paths_and_ports_of_the_daemon_set_are_those_of_the_settings() -> None:
     """The agent's sockets are in directories of the Node, and probes ask where the API listens."""
     spec = _rendered()["DaemonSet"]["spec"]["template"]["spec"]
-    default = settings.parse_for_agent("")
+    default = settings.parse("")
     mounted = {mount["mountPath"] for mount in spec["containers"][0]["volumeMounts"]}
     assert {default.ovs_run_dir, str(Path(default.cni_socket).parent)} <= mounted
     probes = [spec["containers"][0][f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")]

@@ -17,6 +17,7 @@ from antrea_proxy.settings.values import AntreaProxySettings
 
 ETH0 = Uplink(name="eth0", mtu=1500, addresses=(ip_interface("172.18.0.1/24"), ip_interface("fd00:18::1/64")))
 NO_ENCAP = Settings(traffic_encap_mode=TrafficEncapMode.NO_ENCAP)
+HYBRID = Settings(traffic_encap_mode=TrafficEncapMode.HYBRID)
 
 DUMMY = Uplink(name="dummy0", mtu=1500, addresses=(ip_interface("203.0.113.9/32"),))
 
@@ -179,16 +180,36 @@ def test_pods_egress_is_masqueraded_unless_no_snat_is_set_without_encapsulation(
 
 
 @pytest.mark.parametrize(
-    ("settings", "key"),
+    ("address", "via", "tunnel_address", "next_hops"),
     [
-        (Settings(traffic_encap_mode=TrafficEncapMode.HYBRID), "trafficEncapMode"),
+        ("172.18.0.2", Via.ROUTE, None, ("172.18.0.2",)),
+        ("172.18.1.2", Via.TUNNEL, "172.18.1.2", ()),
+        ("192.168.0.2", Via.TUNNEL, "192.168.0.2", ()),
     ],
+    ids=["same subnet", "another subnet", "a subnet of this Node that does not carry Pods"],
 )
-def test_what_is_not_built_is_refused_as_such(settings: Settings, key: str) -> None:
-    """Key and reason are in the message."""
-    reason = refused(node(1), settings=settings)
-    assert key in reason
-    assert "not built" in reason
+def test_in_hybrid_mode_a_peer_of_the_same_subnet_is_reached_by_route_and_any_other_by_tunnel(
+    address: str, via: Via, tunnel_address: str | None, next_hops: tuple[str, ...]
+) -> None:
+    """Antrea's own rule: the subnet is that of the transport address."""
+    storage = Uplink(name="eth1", mtu=9000, addresses=(ip_interface("192.168.0.1/24"),))
+    found = peer(network(node(1), node(2, addresses=(address,)), settings=HYBRID, uplinks=(ETH0, storage)), 2)
+    ends = None if tunnel_address is None else ip_address(tunnel_address)
+    assert (found.via, found.tunnel_address) == (via, ends)
+    assert found.next_hops == tuple(map(ip_address, next_hops))
+
+
+def test_in_hybrid_mode_a_peer_without_a_route_for_one_family_of_its_pods_is_reached_by_tunnel() -> None:
+    """One way for all of a peer's Pods: its IPv6 Pods cannot be reached by an IPv4 link."""
+    found = network(node(1), node(2, cidrs=("10.10.2.0/24", "fd00:10:2::/64")), settings=HYBRID)
+    assert peer(found, 2).via is Via.TUNNEL
+
+
+def test_in_hybrid_mode_pods_leave_room_for_the_tunnels_headers_and_are_masqueraded() -> None:
+    """A Pod has one MTU for all of its peers."""
+    found = network(node(1), node(2), settings=replace(HYBRID, no_snat=True))
+    assert (found.mtu, found.masquerade) == (1450, True)
+    assert found.tunnel is not None
 
 
 @pytest.mark.parametrize("cidr", ["10.10.2.7/24", "ten", "10.10.2.0/33", "", "10.10.2.0/31", "fd00::/127"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,10 @@ from antrea_proxy.settings import (
     DatapathType,
     ListenAddress,
     LoadBalancerMode,
-    Problem,
     Settings,
-    SettingsError,
     TrafficEncapMode,
     TunnelType,
     parse,
-    parse_for_agent,
 )
 from antrea_proxy.settings.feature_gates import GATES
 from antrea_proxy.settings.known_keys import KNOWN, LISTS_OF_SECTIONS, NOT_USED, Kind
@@ -272,36 +268,3 @@ def test_a_skipped_service_is_told_by_ipv6_too() -> None:
     assert parse("antreaProxy: {skipServices: ['fd00:10::a']}").antrea_proxy.skip_services.cluster_ips == {
         ip_address("fd00:10::a")
     }
-
-
-@pytest.mark.parametrize(
-    ("text", "paths"),
-    [
-        ("", set()),
-        ("trafficEncapMode: hybrid", {"trafficEncapMode"}),
-        ("tunnelType: gre", set()),
-        ("antreaProxy: {enable: false}", set()),
-        ("featureGates: {AntreaProxy: false}", set()),
-        ("antreaProxy: {proxyAll: true, serviceProxyName: a}", set()),
-        ("featureGates: {LoadBalancerModeDSR: true}\nantreaProxy: {defaultLoadBalancerMode: dsr}", set()),
-        ("antreaProxy: {skipServices: [a/b]}", set()),
-    ],
-)
-def test_what_is_valid_and_not_built_yet_is_named_for_the_agent_to_refuse(text: str, paths: set[str]) -> None:
-    """Silence would look like it worked."""
-    problems = _problems_for_an_agent(text)
-    assert {problem.path for problem in problems} == paths
-    assert all("not built yet" in str(problem) and problem.line for problem in problems)
-
-
-def test_what_is_not_built_yet_is_told_together_with_what_is_wrong() -> None:
-    problems = _problems_for_an_agent("apiPort: no\ntrafficEncapMode: hybrid\novsBrige: x\n")
-    assert [problem.path for problem in problems] == ["apiPort", "trafficEncapMode", "ovsBrige"]
-
-
-def _problems_for_an_agent(text: str) -> Sequence[Problem]:
-    try:
-        parse_for_agent(text)
-    except SettingsError as error:
-        return error.problems
-    return ()
