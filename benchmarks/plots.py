@@ -117,7 +117,7 @@ def connections(results: Results) -> Figure | None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(THOUSANDS)
     _plain(axes)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * 1.05)
     axes.yaxis.set_major_formatter(THOUSANDS)
     axes.set_xlabel("endpoints of the Service")
     axes.set_ylabel("new connections a second")
