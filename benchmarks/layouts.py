@@ -17,7 +17,9 @@ from typing import Final
 
 import typer
 
+from benchmarks import megaflows
 from benchmarks.lab import PORT, BenchLab
+from benchmarks.megaflows import Recirculations
 from benchmarks.options import RESULTS, Connections, Output, Rounds, Seconds
 from benchmarks.report import Report
 from benchmarks.sandbox import BenchmarkError
@@ -55,13 +57,19 @@ class Port:
 
 @dataclass(slots=True)
 class Turns:
-    """What was measured with so many endpoints, ours and theirs."""
+    """What was measured with so many endpoints, ours and theirs; 0: to the first endpoint directly."""
 
     endpoints: int
     rates: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
     upcalls: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
     megaflows: list[int] = field(default_factory=lambda: [0, 0])
     failed: list[int] = field(default_factory=lambda: [0, 0])
+    ways: list[Recirculations | None] = field(default_factory=lambda: [None, None])
+
+    @property
+    def name(self) -> str:
+        """What the row is of."""
+        return f"{self.endpoints}" if self.endpoints else "directly"
 
 
 def flows(pod: Port, gateway: Port, endpoints: Sequence[str]) -> Iterator[str]:
@@ -163,24 +171,33 @@ def benchmark(*, sizes: Sequence[int], rounds: int, seconds: int, connections: i
     with ours.running(), theirs.running(), serving(ours), serving(theirs):
         ours.pod("client")
         other = OtherLayout(theirs, theirs.pod("client"))
-        for size in sizes:
+        for size in (0, *sizes):
             turns = Turns(size)
             taken.append(turns)
-            endpoints = [str(FIRST + place) for place in range(size)]
-            address = make_service(ours, f"plain-{size}", size, affinity=False)
+            endpoints = [str(FIRST + place) for place in range(size or 1)]
             other.hold(endpoints)
+            targets = ((ours, str(FIRST), PORT), (theirs, str(FIRST), PORT))
+            if size:
+                address = make_service(ours, f"plain-{size}", size, affinity=False)
+                targets = ((ours, address, 80), (theirs, CLUSTER_IP, 80))
             for number in range(1, rounds + 1):
-                report.console.print(f"{size} endpoints: round {number} of {rounds}")
-                for side, (lab, at) in enumerate(((ours, address), (theirs, CLUSTER_IP))):
-                    lab.forget_switched_connections()
-                    before = lab.upcalls()
-                    rate, failed = lab.open_connections(CLIENT, at, 80, seconds=seconds, connections=connections)
-                    turns.rates[side].append(rate)
-                    turns.failed[side] += failed
-                    turns.upcalls[side].append((lab.upcalls() - before) / max(1.0, rate * seconds))
-                    held = len(lab.appctl("dpctl/dump-flows").splitlines())
-                    turns.megaflows[side] = max(turns.megaflows[side], held)
+                report.console.print(f"{turns.name}: round {number} of {rounds}")
+                for side, target in enumerate(targets):
+                    measure(turns, side, *target, seconds=seconds, connections=connections)
     show(taken, report)
+
+
+def measure(turns: Turns, side: int, lab: BenchLab, address: str, port: int, *, seconds: int, connections: int) -> None:
+    """Open connections in one lab for so long, on a datapath that has forgotten those before."""
+    lab.forget_switched_connections()
+    before = lab.upcalls()
+    rate, failed = lab.open_connections(CLIENT, address, port, seconds=seconds, connections=connections)
+    turns.rates[side].append(rate)
+    turns.failed[side] += failed
+    turns.upcalls[side].append((lab.upcalls() - before) / max(1.0, rate * seconds))
+    held = lab.appctl("dpctl/dump-flows")
+    turns.megaflows[side] = max(turns.megaflows[side], megaflows.count(held))
+    turns.ways[side] = megaflows.recirculations(held)
 
 
 def show(taken: Sequence[Turns], report: Report) -> None:
@@ -189,7 +206,7 @@ def show(taken: Sequence[Turns], report: Report) -> None:
     def row(turns: Turns) -> tuple[str, ...]:
         ratio = median(own / other for own, other in zip(*turns.rates, strict=True))
         return (
-            f"{turns.endpoints}",
+            turns.name,
             *(f"{median(rates):.0f}" for rates in turns.rates),
             f"{ratio:.2f}",
             *(f"{median(upcalls):.4f}" for upcalls in turns.upcalls),
@@ -203,6 +220,14 @@ def show(taken: Sequence[Turns], report: Report) -> None:
         ("endpoints", *columns),
         [row(turns) for turns in taken],
     )
+    report.table(
+        "How often packets go through the datapath once more (recirculations): ours / theirs",
+        ("endpoints", "first packet", "those that follow", "replies", "recirculation ids"),
+        [
+            (turns.name, *(" / ".join(map(str, pair)) for pair in zip(*map(_counts, turns.ways), strict=True)))
+            for turns in taken
+        ],
+    )
     report.results["layouts"] = [
         {
             "endpoints": turns.endpoints,
@@ -210,9 +235,15 @@ def show(taken: Sequence[Turns], report: Report) -> None:
             "upcallsEach": turns.upcalls,
             "megaflows": turns.megaflows,
             "failed": turns.failed,
+            "recirculations": turns.ways,
         }
         for turns in taken
     ]
+
+
+def _counts(way: Recirculations | None) -> tuple[int, ...]:
+    assert way is not None
+    return way.first, way.following, way.reply, way.ids
 
 
 def main(

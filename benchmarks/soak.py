@@ -206,7 +206,9 @@ def clients(
             share = connections // len(CLIENTS) + (number < connections % len(CLIENTS))
             given = msgspec.json.encode({"kinds": kinds, "rate": rate / len(CLIENTS), "count": share}).decode()
             words = (*lab.exec_words((client,)), sys.executable, str(CLIENT), given)
-            process = stack.enter_context(subprocess.Popen(words, stdout=subprocess.PIPE, text=True))
+            process = stack.enter_context(
+                subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True)
+            )
             stack.callback(process.kill)
             threading.Thread(target=_read, args=(process, tally), daemon=True).start()
             started.append(process)
