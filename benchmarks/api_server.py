@@ -32,6 +32,8 @@ class StaticApiServer:
         body = self._lists.get(request.path)
         if body is None:
             raise web.HTTPNotFound
+        if "sendInitialEvents" in request.query:
+            raise web.HTTPUnprocessableEntity
         if "watch" in request.query:
             return await self._watch(request)
         if not self.first_request_at:

@@ -122,6 +122,12 @@ def event(kind: str, item: object) -> bytes:
     return json.dumps({"type": kind, "object": item}).encode() + b"\n"
 
 
+def end_of_list(version: int) -> bytes:
+    """Write the bookmark behind the objects that a watch begins with."""
+    metadata = {"resourceVersion": str(version), "annotations": {"k8s.io/initial-events-end": "true"}}
+    return event("BOOKMARK", {"metadata": metadata})
+
+
 def bookmark(version: int) -> bytes:
     """Make a bookmark."""
     return event("BOOKMARK", {"kind": "Service", "metadata": {"resourceVersion": str(version)}})

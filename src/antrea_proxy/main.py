@@ -77,6 +77,7 @@ from antrea_proxy.sources import (
     ManifestSource,
     Source,
     cluster_access,
+    streaming_lists,
 )
 
 _log = structlog.get_logger(__name__)
@@ -258,7 +259,9 @@ class Agent:
         if self._options.manifests is not None:
             return ManifestSource(directory=self._options.manifests, on_status=reports.changed)
         assert self._client is not None  # noqa: S101 - main gives one or the other
-        return ApiServerSource(client=self._client, on_status=reports.changed)
+        return ApiServerSource(
+            client=self._client, on_status=reports.changed, streaming_lists=streaming_lists(self._options.environment)
+        )
 
     async def _follow(self, source: Source, kind: AnyKind) -> None:
         async for events in source.watch(kind):

@@ -43,6 +43,19 @@ def _answers(stage: Stage, address: str) -> set[str]:
     return names
 
 
+def test_an_agent_of_a_server_without_streaming_lists_lists_as_before(stage: Stage) -> None:
+    cluster, node = stage.cluster, stage.nodes[0]
+    address = stage.service("listed", endpoints=3)[0]
+    with _fault(stage, Fault.NO_WATCH_LIST):
+        cluster.lab("restart", "agent", node)
+        wait_until(lambda: ask_agent(cluster, node, "/v1/status")["phase"] == "running", "the agent is at work")
+        sources = ask_agent(cluster, node, "/v1/status")["sources"]
+        assert {(source["synced"], source["relists"]) for source in sources} == {(True, 0)}
+        assert not any(source["lastError"] for source in sources)
+        assert _answers(stage, address) == set(stage.servers)
+    stage.remove("listed")
+
+
 @pytest.mark.parametrize("fault", list(Fault))
 def test_traffic_goes_on_and_changes_arrive_after(stage: Stage, fault: Fault) -> None:
     """A Service of before answers all the time; one that was made in the fault is served once it is over."""

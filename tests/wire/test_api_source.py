@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from antrea_proxy.kubernetes.events import Added, Deleted, Event, Listed, Modified
+from antrea_proxy.kubernetes.events import Added, Deleted, Event, Listed, Listing, Modified
 from antrea_proxy.kubernetes.kinds import ENDPOINT_SLICES, NODES, SERVICES, AnyKind, KubernetesObject
 from antrea_proxy.kubernetes.objects import EndpointSlice, Node, Service
 from antrea_proxy.sinks import EventText, Severity, create_event, patch_node_annotation
@@ -28,14 +28,15 @@ _NODE = {"metadata": {"name": "node-1"}, "spec": {"podCIDR": "10.10.1.0/24", "po
 
 @dataclass(slots=True)
 class LabServer:
-    """A running API server of the lab."""
+    """A running API server of the lab, and whether lists are to be streamed."""
 
     kubeconfig: Path
     process: subprocess.Popen[str]
+    streaming: bool
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[LabServer]:
+@pytest.fixture(params=[True, False], ids=["a list that a watch begins with", "a list and a watch"])
+def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[LabServer]:
     """Run the lab's API server on a free port, until its first line says that it is ready."""
     kubeconfig = tmp_path / "kubeconfig"
     command = [sys.executable, "-m", "antrea_proxy.lab.api_server", "--port", "0", "--kubeconfig-out", str(kubeconfig)]
@@ -43,7 +44,7 @@ def server(tmp_path: Path) -> Iterator[LabServer]:
         try:
             assert process.stdout is not None
             assert process.stdout.readline().startswith("ready")
-            yield LabServer(kubeconfig=kubeconfig, process=process)
+            yield LabServer(kubeconfig=kubeconfig, process=process, streaming=request.param)
         finally:
             process.kill()
 
@@ -53,6 +54,7 @@ class Cluster:
     """A client of the server, and the events of the kinds that are followed, one after the other."""
 
     client: ApiClient
+    streaming: bool
     events: asyncio.Queue[Event[KubernetesObject]] = field(default_factory=asyncio.Queue)
     statuses: asyncio.Queue[SourceStatus] = field(default_factory=asyncio.Queue)
 
@@ -66,7 +68,12 @@ class Cluster:
 
     async def follow(self, kind: AnyKind) -> None:
         """Put a kind's events into the queue, for ever."""
-        source = ApiServerSource(client=self.client, on_status=self.statuses.put_nowait, first_backoff_s=0.05)
+        source = ApiServerSource(
+            client=self.client,
+            on_status=self.statuses.put_nowait,
+            first_backoff_s=0.05,
+            streaming_lists=self.streaming,
+        )
         async with contextlib.aclosing(source.watch(kind)) as watch:
             async for batch in watch:
                 for event in batch:
@@ -76,7 +83,7 @@ class Cluster:
 @contextlib.asynccontextmanager
 async def _followed(server: LabServer, kinds: tuple[AnyKind, ...]) -> AsyncIterator[Cluster]:
     async with asyncio.timeout(_PATIENCE_S), ApiClient(cluster_access(server.kubeconfig, {})) as client:
-        cluster = Cluster(client=client)
+        cluster = Cluster(client=client, streaming=server.streaming)
         following = [asyncio.create_task(cluster.follow(kind)) for kind in kinds]
         try:
             yield cluster
@@ -139,8 +146,13 @@ def test_what_was_there_before_is_in_the_list(server: LabServer) -> None:
         await cluster.write("POST", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", slice_)
 
     async def story(cluster: Cluster) -> None:
-        lists = [await cluster.events.get(), await cluster.events.get()]
-        objects = [item for event in lists if isinstance(event, Listed) for item in event.objects]
+        objects: list[KubernetesObject] = []
+        whole = 0
+        while whole < 2:
+            event = await cluster.events.get()
+            assert isinstance(event, Listing | Listed)
+            objects += event.objects
+            whole += isinstance(event, Listed)
         (slice_,) = (item for item in objects if isinstance(item, EndpointSlice))
         assert slice_.endpoints is not None
         assert slice_.endpoints[0].addresses == ("10.10.1.5",)

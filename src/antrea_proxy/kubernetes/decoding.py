@@ -6,19 +6,25 @@ of 10,000 Services and 10,000 EndpointSlices of 10 endpoints (37 MB) take about 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, Generic
+from typing import Any, Final, Generic, Literal
 
 import msgspec
 
 from antrea_proxy.kubernetes.events import Added, Bookmark, Deleted, ErrorEvent, Modified, Undecodable, WatchEvent
 from antrea_proxy.kubernetes.kinds import AnyKind, Kind, ObjectT, ObjectT_co
+from antrea_proxy.kubernetes.labels import INITIAL_EVENTS_END
 from antrea_proxy.kubernetes.names import NamespacedName
 
 _PLACE_IN_MESSAGE: Final = " - at `$"
 """How msgspec joins the reason and the JSON path of what it could not convert."""
+
+
+_MANY: Final = 8
+"""Lines of a watch that are worth decoding together."""
 
 
 class DecodingError(ValueError):
@@ -63,12 +69,27 @@ class _RawEvent(msgspec.Struct, frozen=True):
     object: msgspec.Raw
 
 
+class _Adding(msgspec.Struct, Generic[ObjectT], frozen=True):
+    type: Literal["ADDED"]
+    object: ObjectT
+
+
 class _Status(msgspec.Struct, frozen=True):
     code: int = 0
     reason: str = ""
     message: str = ""
 
 
+class _BookmarkMeta(msgspec.Struct, frozen=True, rename="camel"):
+    resource_version: str = ""
+    annotations: dict[str, str] | None = None
+
+
+class _Bookmarked(msgspec.Struct, frozen=True):
+    metadata: _BookmarkMeta = _BookmarkMeta()
+
+
+_bookmarked = msgspec.json.Decoder(_Bookmarked)
 _raw_items = msgspec.json.Decoder(list[msgspec.Raw])
 _raw_list = msgspec.json.Decoder(_RawList)
 _raw_event = msgspec.json.Decoder(_RawEvent)
@@ -88,6 +109,11 @@ def _items_decoder(kind: AnyKind) -> msgspec.json.Decoder[Any]:
 @lru_cache
 def _item_decoder(kind: AnyKind) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind.type)
+
+
+@lru_cache
+def _addings_decoder(kind: AnyKind) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(list[_Adding[kind.type]])  # type: ignore[name-defined]  # as above
 
 
 def decode_list(kind: Kind[ObjectT], data: bytes | bytearray) -> DecodedList[ObjectT]:
@@ -123,6 +149,18 @@ def decode_items(kind: Kind[ObjectT], data: bytes | memoryview) -> DecodedItems[
     return _singly(kind, raw)
 
 
+def decode_watch_events(kind: Kind[ObjectT], lines: Sequence[bytes]) -> list[WatchEvent[ObjectT]]:
+    """Decode lines of a watch: all at once where each of them adds an object, as when a watch begins with a list.
+
+    Raises DecodingError for bytes that are no watch event.
+    """
+    if len(lines) >= _MANY:
+        with suppress(msgspec.DecodeError, RecursionError):
+            addings: list[_Adding[ObjectT]] = _addings_decoder(kind).decode(b"[" + b",".join(lines) + b"]")
+            return [Added(kind=kind, object=item.object) for item in addings]
+    return [decode_watch_event(kind, line) for line in lines]
+
+
 def decode_watch_event(kind: Kind[ObjectT], line: bytes) -> WatchEvent[ObjectT]:
     """Decode one line of a watch.
 
@@ -135,10 +173,10 @@ def decode_watch_event(kind: Kind[ObjectT], line: bytes) -> WatchEvent[ObjectT]:
             return ErrorEvent(kind=kind, code=status.code, reason=status.reason, message=status.message)
     except (msgspec.DecodeError, RecursionError) as error:
         raise DecodingError(f"a watch of {kind.plural} sent what is no watch event: {error}") from error
-    if event.type in {"BOOKMARK", "DELETED"}:
+    if event.type == "BOOKMARK":
+        return _bookmark(kind, event.object)
+    if event.type == "DELETED":
         name, version = _identity(event.object)
-        if event.type == "BOOKMARK":
-            return Bookmark(kind=kind, resource_version=version)
         return Deleted(kind=kind, name=name, resource_version=version)
     if event.type not in {"ADDED", "MODIFIED"}:
         raise DecodingError(f"a watch of {kind.plural} sent an event of the unknown type {event.type!r}")
@@ -146,6 +184,18 @@ def decode_watch_event(kind: Kind[ObjectT], line: bytes) -> WatchEvent[ObjectT]:
     if isinstance(decoded, Undecodable):
         return decoded
     return Added(kind=kind, object=decoded) if event.type == "ADDED" else Modified(kind=kind, object=decoded)
+
+
+def _bookmark(kind: Kind[ObjectT], data: msgspec.Raw) -> Bookmark:
+    try:
+        metadata = _bookmarked.decode(data).metadata
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise DecodingError(f"a watch of {kind.plural} sent a bookmark that cannot be read: {error}") from error
+    return Bookmark(
+        kind=kind,
+        resource_version=metadata.resource_version,
+        ends_list=(metadata.annotations or {}).get(INITIAL_EVENTS_END) == "true",
+    )
 
 
 def convert(kind: Kind[ObjectT], plain: object) -> ObjectT | Undecodable:

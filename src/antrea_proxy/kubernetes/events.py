@@ -83,10 +83,14 @@ class Deleted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bookmark:
-    """Nothing happened up to this resourceVersion (Kubernetes API concepts, watch bookmarks)."""
+    """Nothing happened up to this resourceVersion (Kubernetes API concepts, watch bookmarks).
+
+    One that `ends_list` says that all objects that there were have been told as added (KEP 3157).
+    """
 
     kind: AnyKind
     resource_version: str
+    ends_list: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

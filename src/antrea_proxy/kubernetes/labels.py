@@ -14,6 +14,9 @@ HEADLESS_LABEL: Final = "service.kubernetes.io/headless"
 PROXY_NAME_LABEL: Final = "service.kubernetes.io/service-proxy-name"
 """Of Services that a proxy is to leave alone: all proxies, or all but the one that is named."""
 
+INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
+"""On the bookmark of a watch behind the last of the objects that it began with (KEP 3157)."""
+
 MODE_ANNOTATION: Final = "service.antrea.io/load-balancer-mode"
 """The mode of one Service, nat or dsr, in place of defaultLoadBalancerMode (Antrea's)."""
 

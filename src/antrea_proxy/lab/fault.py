@@ -19,6 +19,7 @@ class Fault(StrEnum):
     BROKEN = "broken"
     STALL = "stall"
     CUT = "cut"
+    NO_WATCH_LIST = "no-watch-list"
 
     @property
     def meaning(self) -> str:
@@ -32,5 +33,6 @@ _MEANINGS = {
     Fault.BUSY: f"every request is answered 429 with Retry-After: {RETRY_AFTER_SECONDS}",
     Fault.BROKEN: "every request is answered 500",
     Fault.STALL: "requests are taken and not answered, and watches fall silent",
+    Fault.NO_WATCH_LIST: "watches that begin with a list are refused, as by servers that have none",
     Fault.CUT: "every answer and every event is closed in mid-object",
 }

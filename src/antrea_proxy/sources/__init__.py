@@ -11,6 +11,7 @@ from antrea_proxy.sources.kubeconfig import cluster_access
 from antrea_proxy.sources.manifests import ManifestSource
 from antrea_proxy.sources.source import Source
 from antrea_proxy.sources.status import SourceStatus, StatusListener
+from antrea_proxy.sources.streamed_list import streaming_lists
 
 __all__ = [
     "AccessError",
@@ -26,4 +27,5 @@ __all__ = [
     "UnreachableError",
     "WrongCertificateError",
     "cluster_access",
+    "streaming_lists",
 ]

@@ -1,7 +1,9 @@
 """List and watch against a Kubernetes API server (Kubernetes API concepts, "Efficient detection of changes").
 
 One life of a kind: list; watch from the list's resourceVersion; a watch that ends is resumed from the last version that
-it told, and only where the server does not have that any more (410 Gone) everything is listed anew.
+it told, and only where the server does not have that any more (410 Gone) everything is listed anew. Where the server
+offers it, the watch itself begins with the list (KEP 3157, "Streaming lists"), which the server then need not hold in
+memory as a whole.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Final, Generic
 
 import aiohttp
 
-from antrea_proxy.kubernetes.decoding import DecodingError, decode_watch_event
+from antrea_proxy.kubernetes.decoding import DecodingError, decode_watch_events
 from antrea_proxy.kubernetes.events import (
     Bookmark,
     Deleted,
@@ -35,10 +37,13 @@ from antrea_proxy.sources.client import ApiClient, Request
 from antrea_proxy.sources.errors import RefusedError, SourceError, UnreachableError
 from antrea_proxy.sources.lines import Lines
 from antrea_proxy.sources.status import SourceStatus, StatusListener
+from antrea_proxy.sources.streamed_list import StreamedList
 
 GONE: Final = 410
 _LIST_ANEW: Final = frozenset({400, 404, GONE, 504})
 """Answers to a watch that no later try of the same resourceVersion can mend: 504 also means "too large" a version."""
+_NO_STREAMING: Final = frozenset({400, 422})
+"""How servers without streaming lists refuse one."""
 _FAILURES_BEFORE_LIST: Final = 5
 
 
@@ -63,22 +68,31 @@ class _WatchEnded(Exception):  # noqa: N818  # the usual end, not an error
 
 @dataclass(slots=True)
 class _Life(Generic[ObjectT]):
-    """What one kind's loop remembers: the version to resume from (None: list first), and its faults."""
+    """What one kind's loop remembers: the version to resume from (None: list first), and its faults.
+
+    `streams` says whether the next list is to be the beginning of a watch: not where that has just failed.
+    """
 
     kind: Kind[ObjectT]
     backoff: Backoff
     status: SourceStatus
     version: str | None = None
+    streams: bool = True
 
 
 @dataclass(slots=True, kw_only=True)
 class ApiServerSource:
-    """A Source that follows an API server. `page_size` asks for lists in chunks of so many objects; 0: in one piece."""
+    """A Source that follows an API server.
+
+    With `streaming_lists`, they are asked for until the server says that it has none. `page_size` asks for other lists
+    in chunks of so many objects; 0: in one piece.
+    """
 
     client: ApiClient
     on_status: StatusListener
     timings: Timings = field(default_factory=Timings)
     first_backoff_s: float = FIRST_S
+    streaming_lists: bool = True
     page_size: int = 0
     random: random.Random = field(default_factory=random.SystemRandom)
 
@@ -90,8 +104,9 @@ class ApiServerSource:
             status=SourceStatus(kind=kind.name),
         )
         while True:
+            streams = life.version is None and life.streams and self.streaming_lists
             try:
-                if life.version is None:
+                if life.version is None and not streams:
                     async with contextlib.aclosing(self._list(life)) as pieces:
                         async for piece in pieces:
                             yield [piece]
@@ -101,7 +116,12 @@ class ApiServerSource:
             except _WatchEnded:
                 life.backoff.succeeded()
             except (SourceError, DecodingError) as error:
-                await self._pause(life, error)
+                life.streams = life.version is not None
+                refused = isinstance(error, RefusedError) and error.code in _NO_STREAMING
+                if refused and streams and not life.streams:
+                    self.streaming_lists = False
+                else:
+                    await self._pause(life, error)
 
     async def _list(self, life: _Life[ObjectT]) -> AsyncGenerator[Listing[ObjectT] | Listed[ObjectT], None]:
         told: set[NamespacedName] = set()
@@ -124,27 +144,42 @@ class ApiServerSource:
                         yield Listing(kind=life.kind, objects=piece.items)
             last = reader.end()
             undecodable += last.undecodable
-        life.version = last.resource_version
-        status = replace(life.status, lists=life.status.lists + 1, undecodable=tuple(undecodable))
-        self._publish(life, status)
-        yield Listed(
-            kind=life.kind,
-            objects=last.items,
-            resource_version=last.resource_version,
-            told_before=frozenset(told),
-            undecodable=tuple(undecodable),
+        yield self._listed(
+            life,
+            Listed(
+                kind=life.kind,
+                objects=last.items,
+                resource_version=last.resource_version,
+                told_before=frozenset(told),
+                undecodable=tuple(undecodable),
+            ),
         )
+
+    def _listed(self, life: _Life[ObjectT], end: Listed[ObjectT]) -> Listed[ObjectT]:
+        life.version = end.resource_version
+        life.streams = True
+        self._publish(life, replace(life.status, lists=life.status.lists + 1, undecodable=end.undecodable))
+        return end
 
     async def _follow(self, life: _Life[ObjectT]) -> AsyncGenerator[list[Event[ObjectT]], None]:
         duration = self.random.uniform(self.timings.shortest_watch_s, self.timings.longest_watch_s)
         started = time.monotonic()
         lines, heard = Lines(), False
+        beginning = StreamedList(life.kind) if life.version is None else None
         async with contextlib.AsyncExitStack() as stack:
             response = await self._open_watch(life, duration, stack)
             self._publish(life, replace(life.status, connected_since=time.time()))
-            while data := await self._read(response, until=started + duration + self.timings.grace_s):
-                events = [decode_watch_event(life.kind, line) for line in lines.split(data)]
+            until = started + duration + self.timings.grace_s
+            while data := await self._read(life, response, until=until):
+                events = decode_watch_events(life.kind, lines.split(data))
                 heard = heard or bool(events)
+                if beginning is not None:
+                    told, events = beginning.take(events)
+                    if told:
+                        yield told
+                    if beginning.end is not None:
+                        yield [self._listed(life, beginning.end)]
+                        beginning = None
                 batch, ended = self._take(life, events)
                 if batch:
                     yield batch
@@ -152,6 +187,8 @@ class ApiServerSource:
                     raise _as_error(ended)
         if lines.incomplete:
             raise UnreachableError(f"{self.client.server}: the watch of {life.kind.plural} ended in mid-object")
+        if beginning is not None:
+            raise UnreachableError(f"{self.client.server}: the watch of {life.kind.plural} ended in mid-list")
         if not heard and time.monotonic() - started < self.timings.too_short_s:
             raise UnreachableError(f"{self.client.server}: the watch of {life.kind.plural} was ended as it began")
         raise _WatchEnded
@@ -165,6 +202,8 @@ class ApiServerSource:
             "resourceVersion": life.version or "",
             "timeoutSeconds": str(max(1, round(duration))),
         }
+        if life.version is None:
+            query |= {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
         request = Request(path=life.kind.path, query=query, silence_s=None)
         try:
             async with asyncio.timeout(self.timings.answer_s):
@@ -175,11 +214,17 @@ class ApiServerSource:
             ) from error
         return response
 
-    async def _read(self, response: aiohttp.ClientResponse, *, until: float) -> bytes:
+    async def _read(self, life: _Life[ObjectT], response: aiohttp.ClientResponse, *, until: float) -> bytes:
+        """A list does not fall silent; a watch may, until its time is over."""
+        patience = self.timings.answer_s if life.version is None else until - time.monotonic()
         try:
-            async with asyncio.timeout(until - time.monotonic()):
+            async with asyncio.timeout(patience):
                 return await self.client.read_some(response)
         except TimeoutError as error:
+            if life.version is None:
+                raise UnreachableError(
+                    f"{self.client.server}: nothing more of the list of {life.kind.plural} in {patience:.0f} s"
+                ) from error
             raise _WatchEnded from error
 
     def _take(

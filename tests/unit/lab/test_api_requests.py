@@ -402,3 +402,19 @@ def test_zero_replicas_in_protobuf_are_zero_and_none_said_are_the_default(client
         body = _enveloped("Deployment", raw, api_version=b"apps/v1")
         created = client.ask("POST", url, body, content_type=protobuf)
         assert created["spec"]["replicas"] == expected, created
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("sendInitialEvents=true", "requires setting resourceVersionMatch to NotOlderThan"),
+        ("sendInitialEvents=true&resourceVersionMatch=Exact", "requires setting resourceVersionMatch to NotOlderThan"),
+        ("sendInitialEvents=true&resourceVersionMatch=NotOlderThan", "requires allowWatchBookmarks"),
+        ("resourceVersionMatch=NotOlderThan", "resourceVersionMatch is forbidden for watch"),
+    ],
+)
+def test_a_watch_that_is_to_begin_with_a_list_says_so_as_the_api_asks(client: _Client, query: str, words: str) -> None:
+    """Kubernetes API concepts, "Streaming lists"."""
+    refused = client.ask("GET", f"{_SERVICES}?watch=1&{query}")
+    assert (refused["code"], refused["reason"]) == (422, "Invalid")
+    assert words in refused["message"]

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import trustme
 from aiohttp import web
 
-from antrea_proxy.kubernetes.events import Added, Deleted, Event, Listed, Listing, Modified, Undecodable
+from antrea_proxy.kubernetes.events import Listed
 from antrea_proxy.kubernetes.kinds import SERVICES
 from antrea_proxy.kubernetes.names import NamespacedName
-from antrea_proxy.kubernetes.objects import Service
 from antrea_proxy.sources import ApiClient, ApiServerSource, SourceStatus, cluster_access
 from antrea_proxy.sources.api_server import Timings
 from antrea_proxy.sources.errors import UnreachableError
 from antrea_proxy.sources.lines import LONGEST_LINE, Lines
 from scripted_api_server import (
-    ScriptedApiServer,
     Step,
     answer,
     bookmark,
@@ -34,66 +30,9 @@ from scripted_api_server import (
     split,
     watching,
 )
+from unit.sources.followed import PATIENCE_S, follow
 
-_PATIENCE_S = 20.0
 A, B = service("a", 1), service("b", 2)
-
-
-@dataclass(slots=True)
-class Followed:
-    """What a consumer saw: batches of events, and the statuses."""
-
-    batches: list[list[Event[Service]]] = field(default_factory=list)
-    statuses: list[SourceStatus] = field(default_factory=list)
-
-    @property
-    def story(self) -> list[str]:
-        """The events in short: `listed a b`, `added c`."""
-        return [_told(event) for batch in self.batches for event in batch]
-
-    @property
-    def errors(self) -> list[str]:
-        """Each error that was told, once for each time."""
-        told = {status.last_error_at: status.last_error for status in self.statuses if status.last_error}
-        return list(told.values())
-
-
-def _told(event: Event[Service]) -> str:
-    match event:
-        case Listed(objects=objects) | Listing(objects=objects):
-            return " ".join([type(event).__name__.lower(), *(item.metadata.name for item in objects)])
-        case Added(object=item) | Modified(object=item):
-            return f"{type(event).__name__.lower()} {item.metadata.name}"
-        case Deleted(name=name) | Undecodable(name=name):
-            return f"{type(event).__name__.lower()} {name.name}"
-
-
-def follow(
-    tmp_path: Path, *steps: Step, until: str, timings: Timings | None = None, page_size: int = 0
-) -> tuple[Followed, ScriptedApiServer]:
-    """Follow Services on a scripted server until the story ends so."""
-
-    async def run() -> tuple[Followed, ScriptedApiServer]:
-        seen = Followed()
-        async with scripted(*steps) as server, asyncio.timeout(_PATIENCE_S):
-            access = cluster_access(server.kubeconfig(tmp_path / "kubeconfig", username="tester"), {})
-            async with ApiClient(access) as client:
-                source = ApiServerSource(
-                    client=client,
-                    on_status=seen.statuses.append,
-                    timings=timings or Timings(),
-                    first_backoff_s=0.01,
-                    page_size=page_size,
-                    random=random.Random(1),
-                )
-                async with contextlib.aclosing(source.watch(SERVICES)) as watch:
-                    async for batch in watch:
-                        seen.batches.append(batch)
-                        if seen.story[-1] == until:
-                            break
-        return seen, server
-
-    return asyncio.run(run())
 
 
 def test_a_list_comes_first_and_then_what_happens(tmp_path: Path) -> None:
@@ -377,10 +316,12 @@ def test_a_certificate_of_another_ca_is_told_with_server_ca_and_remedy(tmp_path:
 
     async def run() -> str:
         statuses: list[SourceStatus] = []
-        async with scripted(listing(A, version=1)) as server, asyncio.timeout(_PATIENCE_S):
+        async with scripted(listing(A, version=1)) as server, asyncio.timeout(PATIENCE_S):
             access = cluster_access(server.kubeconfig(tmp_path / "kubeconfig", ca=trustme.CA()), {})
             async with ApiClient(access) as client:
-                source = ApiServerSource(client=client, on_status=statuses.append, first_backoff_s=0.01)
+                source = ApiServerSource(
+                    client=client, on_status=statuses.append, first_backoff_s=0.01, streaming_lists=False
+                )
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(0.5), contextlib.aclosing(source.watch(SERVICES)) as watch:
                         await anext(watch)
@@ -410,10 +351,10 @@ def test_the_first_byte_becomes_an_event_at_once(tmp_path: Path) -> None:
                 await response.write(event("ADDED", service("b", number + 2)))
             return response
 
-        async with scripted(listing(A, version=1), late) as server, asyncio.timeout(_PATIENCE_S):
+        async with scripted(listing(A, version=1), late) as server, asyncio.timeout(PATIENCE_S):
             access = cluster_access(server.kubeconfig(tmp_path / "kubeconfig"), {})
             async with ApiClient(access) as client:
-                source = ApiServerSource(client=client, on_status=lambda _: None)
+                source = ApiServerSource(client=client, on_status=lambda _: None, streaming_lists=False)
                 async with contextlib.aclosing(source.watch(SERVICES)) as watch:
                     await anext(watch)
                     for _ in range(5):

@@ -225,3 +225,10 @@ def not_acceptable(accepted: Sequence[str]) -> ApiError:
     """Say that none of the types that the client accepts is served."""
     text = f"only the following media types are accepted: {', '.join(accepted)}"
     return ApiError(HTTPStatus.NOT_ACCEPTABLE, "NotAcceptable", text)
+
+
+def invalid_options(field: str, detail: str) -> ApiError:
+    """Refuse a list or a watch for what it was asked to be."""
+    cause = {"reason": FieldErrorKind.FORBIDDEN.value[0], "message": f"Forbidden: {detail}", "field": field}
+    text = f'ListOptions.meta.k8s.io "" is invalid: {field}: Forbidden: {detail}'
+    return ApiError(422, "Invalid", text, {"group": "meta.k8s.io", "kind": "ListOptions", "causes": [cause]})

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 from aiohttp import web
 
-from antrea_proxy.lab.api_server.errors import ApiError, expired, internal_error
+from antrea_proxy.lab.api_server.errors import ApiError, expired, internal_error, invalid_options
 from antrea_proxy.lab.api_server.replies import Reply, refusal_reply
 from antrea_proxy.lab.fault import RETRY_AFTER_SECONDS, WATCH_SECONDS, Fault
 
@@ -36,7 +36,7 @@ class Faults:
         """Whether a request is an agent's."""
         return http.headers.get("User-Agent", "").startswith(AGENT)
 
-    def refusal(self, *, watch: bool) -> Reply | None:
+    def refusal(self, query: Mapping[str, str], *, watch: bool) -> Reply | None:
         """Give what an agent is answered in place of the truth, None where it is answered."""
         match self.current:
             case Fault.BUSY:
@@ -46,6 +46,9 @@ class Faults:
                 return refusal_reply(internal_error())
             case Fault.GONE if watch:
                 return refusal_reply(expired("too old resource version: the lab has this fault switched on"))
+            case Fault.NO_WATCH_LIST if watch and "sendInitialEvents" in query:
+                detail = "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled"
+                return refusal_reply(invalid_options("sendInitialEvents", detail))
             case _:
                 return None
 

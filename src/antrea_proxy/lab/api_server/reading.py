@@ -9,10 +9,10 @@ import msgspec
 
 from antrea_proxy.lab.api_server.errors import (
     ApiError,
-    FieldErrorKind,
     JsonObject,
     bad_request,
     expired,
+    invalid_options,
 )
 from antrea_proxy.lab.api_server.negotiation import Accepted, Form, negotiate
 from antrea_proxy.lab.api_server.records import Record, encode
@@ -145,12 +145,15 @@ class Reader:
     def watch(self, request: Request, target: Target) -> WatchReply:
         """Answer with the events of a kind."""
         accepted = negotiate(request.accept, forms=_WATCH_FORMS)
-        if request.query.get("sendInitialEvents"):
-            raise _streaming_list_refused()
+        streams = _streams_list(request)
         selection = self.selection(request, target)
         refusal: ApiError | None = None
         try:
-            first, position = self._store.begin_watch(target.resource, selection, request.query.get("resourceVersion"))
+            since = request.query.get("resourceVersion")
+            if streams:
+                self._store.begin_watch(target.resource, selection, since)  # is that version known?
+                since = None
+            first, position = self._store.begin_watch(target.resource, selection, since)
         except ApiError as error:
             if error.reason != "Expired":
                 raise
@@ -165,20 +168,29 @@ class Reader:
             accepted=accepted,
             include_object=request.query.get("includeObject", "Metadata"),
             refusal=refusal,
+            list_ends_at=self._store.resource_version if streams else None,
         )
 
 
-def _streaming_list_refused() -> ApiError:
-    """Refuse as the real server does without the feature WatchList; clients then list and watch."""
-    detail = "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled"
-    cause = {
-        "reason": FieldErrorKind.FORBIDDEN.value[0],
-        "message": f"Forbidden: {detail}",
-        "field": "sendInitialEvents",
-    }
-    text = f'ListOptions.meta.k8s.io "" is invalid: sendInitialEvents: Forbidden: {detail}'
-    details = {"group": "meta.k8s.io", "kind": "ListOptions", "causes": [cause]}
-    return ApiError(422, "Invalid", text, details)
+def _streams_list(request: Request) -> bool:
+    """Whether a watch begins with all objects and a bookmark behind them (KEP 3157).
+
+    Raises ApiError for the combinations that the API does not allow (Kubernetes API concepts, "Streaming lists").
+    """
+    asked = request.query.get("sendInitialEvents", "")
+    match = request.query.get("resourceVersionMatch", "")
+    if not asked:
+        if match:
+            raise invalid_options("resourceVersionMatch", "resourceVersionMatch is forbidden for watch")
+        return False
+    if match != "NotOlderThan":
+        raise invalid_options(
+            "resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+        )
+    streams = request.flag("sendInitialEvents")
+    if streams and not request.flag("allowWatchBookmarks"):
+        raise invalid_options("allowWatchBookmarks", "sendInitialEvents requires allowWatchBookmarks")
+    return streams
 
 
 def _whole_number(request: Request, name: str) -> int | None:

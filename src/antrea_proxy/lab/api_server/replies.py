@@ -53,6 +53,8 @@ class WatchReply:
     include_object: str = "Metadata"
     refusal: ApiError | None = None
     """Told as an ERROR event in place of all others."""
+    list_ends_at: int | None = None
+    """The resourceVersion of the bookmark that tells the end of `first`, where a list is streamed."""
 
 
 def object_reply(obj: JsonObject, *, status: int = 200, warnings: Sequence[str] = ()) -> Reply:

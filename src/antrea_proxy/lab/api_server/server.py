@@ -122,7 +122,7 @@ class ApiServer:
         faulty = self.faults.concerns(http)
         if faulty:
             await self.faults.stalled()
-            if (refusal := self.faults.refusal(watch=request.flag("watch"))) is not None:
+            if (refusal := self.faults.refusal(request.query, watch=request.flag("watch"))) is not None:
                 return _whole(refusal)
         try:
             answer = self._api.answer(request)
