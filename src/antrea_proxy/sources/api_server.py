@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
 import time
 from collections.abc import AsyncGenerator
@@ -45,6 +46,8 @@ _LIST_ANEW: Final = frozenset({400, 404, GONE, 504})
 _NO_STREAMING: Final = frozenset({400, 422})
 """How servers without streaming lists refuse one."""
 _FAILURES_BEFORE_LIST: Final = 5
+_LASTING_S: Final = 60.0
+"""How long what was listed must have been followed, for the next list to be no repetition of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +74,18 @@ class _Life(Generic[ObjectT]):
     """What one kind's loop remembers: the version to resume from (None: list first), and its faults.
 
     `streams` says whether the next list is to be the beginning of a watch: not where that has just failed.
+    `backoff` counts failures in a row; `relisting` lists that nothing lasting came of, however many events each of them
+    was followed by: a server that has every version expire would otherwise be asked for everything without a pause.
     """
 
     kind: Kind[ObjectT]
     backoff: Backoff
+    relisting: Backoff
     status: SourceStatus
     version: str | None = None
     streams: bool = True
+    listed_at: float = -math.inf
+    """When the last list was complete, in seconds of the monotonic clock."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,6 +109,7 @@ class ApiServerSource:
         life = _Life(
             kind=kind,
             backoff=Backoff(first_s=self.first_backoff_s, random=self.random),
+            relisting=Backoff(first_s=self.first_backoff_s, random=self.random),
             status=SourceStatus(kind=kind.name),
         )
         while True:
@@ -156,7 +165,7 @@ class ApiServerSource:
         )
 
     def _listed(self, life: _Life[ObjectT], end: Listed[ObjectT]) -> Listed[ObjectT]:
-        life.version = end.resource_version
+        life.version, life.listed_at = end.resource_version, time.monotonic()
         life.streams = True
         self._publish(life, replace(life.status, lists=life.status.lists + 1, undecodable=end.undecodable))
         return end
@@ -266,6 +275,9 @@ class ApiServerSource:
             or life.backoff.failures % _FAILURES_BEFORE_LIST == 0
         ):
             life.version = None
+            if time.monotonic() - life.listed_at > _LASTING_S:
+                life.relisting.succeeded()
+            wait_s = max(wait_s, life.relisting.failed())
         status = replace(life.status, connected_since=None, last_error=str(error), last_error_at=time.time())
         self._publish(life, status)
         await asyncio.sleep(wait_s)

@@ -108,6 +108,15 @@ def test_a_version_that_is_gone_leads_to_a_new_list(tmp_path: Path, refusal: Ste
     assert (seen.statuses[-1].lists, seen.statuses[-1].relists) == (2, 1)
 
 
+def test_versions_that_are_gone_every_time_do_not_make_a_busy_loop_of_lists(tmp_path: Path) -> None:
+    """Pauses grow although each list is answered, and each watch tells something before its end."""
+    rounds = [step for _ in range(9) for step in (listing(A, version=3), watching(event("ADDED", B) + gone()))]
+    started = time.monotonic()
+    seen, _ = follow(tmp_path, *rounds, listing(version=9), until="listed")
+    assert seen.statuses[-1].relists == 9
+    assert time.monotonic() - started > 0.9
+
+
 def test_events_before_the_end_of_a_watch_are_not_lost(tmp_path: Path) -> None:
     """They may come in the same bytes as the 410."""
     seen, _ = follow(
