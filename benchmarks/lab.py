@@ -57,11 +57,12 @@ class Load:
 
 
 class BenchLab:
-    """A lab with the userspace datapath; `configuration` is its antrea-agent.conf. No Node named means node-1."""
+    """A lab; `configuration` is its antrea-agent.conf. No Node named means node-1."""
 
-    def __init__(self, name: str, configuration: str = "", *, nodes: int = 1) -> None:
+    def __init__(self, name: str, configuration: str = "", *, nodes: int = 1, datapath: str = "netdev") -> None:
         self._name = name
         self._nodes = nodes
+        self._datapath = datapath
         self._configuration = configuration
         self._places = Places(name=name)
         self._environment = dict(os.environ)
@@ -74,7 +75,7 @@ class BenchLab:
                 file.write(self._configuration)
                 file.flush()
                 given = ["--config", file.name] if self._configuration else []
-                self.command("up", "--nodes", str(self._nodes), "--datapath", "netdev", *given)
+                self.command("up", "--nodes", str(self._nodes), "--datapath", self._datapath, *given)
             self._environment["KUBECONFIG"] = self.command("kubeconfig").strip()
             yield
         finally:

@@ -72,7 +72,7 @@ def _asked(paths: Iterable[str], queries: Iterable[Mapping[str, str]]) -> set[Ri
 
 async def _list_and_watch(client: ApiClient, kind: AnyKind) -> None:
     """Follow a kind until its first event, which a watch brings."""
-    source = ApiServerSource(client=client, on_status=lambda _: None)
+    source = ApiServerSource(client=client, on_status=lambda _: None, streaming_lists=False)
     async with contextlib.aclosing(source.watch(kind)) as batches:
         await anext(batches)
         await anext(batches)

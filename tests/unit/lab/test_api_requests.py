@@ -404,6 +404,17 @@ def test_zero_replicas_in_protobuf_are_zero_and_none_said_are_the_default(client
         assert created["spec"]["replicas"] == expected, created
 
 
+def test_options_of_a_deletion_are_read_in_protobuf(client: _Client) -> None:
+    """So helm and other programs of client-go's typed clients delete; one that must be another object is refused."""
+    protobuf = "application/vnd.kubernetes.protobuf"
+    client.send("POST", "/api/v1/namespaces/default/configmaps", config_map("settings"))
+    url = "/api/v1/namespaces/default/configmaps/settings"
+    other = _enveloped("DeleteOptions", _part(2, _part(1, b"another-uid")))
+    assert client.ask("DELETE", url, other, content_type=protobuf)["code"] == 409
+    options = _enveloped("DeleteOptions", _part(1, 0) + _part(4, b"Background"))
+    assert client.ask("DELETE", url, options, content_type=protobuf)["status"] == "Success"
+
+
 @pytest.mark.parametrize(
     ("query", "words"),
     [

@@ -21,6 +21,7 @@ _MAPS = frozenset({ValueType.STRINGS_BY_NAME, ValueType.BYTES_BY_NAME, ValueType
 _NOT_READ = frozenset({"status", "managedFields"})
 _ZERO_IS_SAID = frozenset(
     {
+        "DeleteOptions.gracePeriodSeconds",
         "DeploymentSpec.replicas",
         "DeploymentSpec.revisionHistoryLimit",
         "DeploymentSpec.progressDeadlineSeconds",

@@ -190,6 +190,7 @@ _STRUCTS = {
         for resource in RESOURCES
     },
     ("autoscaling/v1", "Scale"): "autoscaling_v1.Scale",
+    ("v1", "DeleteOptions"): "meta_v1.DeleteOptions",
 }
 
 
