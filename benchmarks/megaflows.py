@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,12 +15,12 @@ _PORT: Final = re.compile(r"in_port\((\d+)\)")
 _STATE: Final = re.compile(r"ct_state\(([^)]*)\)")
 _NEXT: Final = re.compile(r"recirc\((0x[0-9a-f]+)\)")
 _IPV4: Final = "eth_type(0x0800)"
-_UNUSED: Final = "packets:0,"
+_PACKETS: Final = re.compile(r"packets:(\d+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recirculations:
-    """How often packets of the connections to a server went through the datapath once more.
+    """How often most packets of the connections to a server went through the datapath once more.
 
     The first packet of a connection, those that follow it, and replies; and how many recirculation ids there are for
     all of them: each has megaflows of its own.
@@ -33,11 +34,12 @@ class Recirculations:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Megaflow:
-    """One that has met packets: where it stands, and which recirculations it leads to."""
+    """One: where it stands, how many packets it met, and which recirculations it leads to."""
 
     at: str
     port: str
     state: str
+    packets: int
     nexts: Sequence[str]
 
 
@@ -58,9 +60,9 @@ def recirculations(dump: str) -> Recirculations:
     to_server = [flow for flow in flows if flow.port in opening]
     replies = [flow for flow in flows if flow.port not in opening]
     return Recirculations(
-        first=_farthest(to_server, "+new"),
-        following=_farthest(to_server, "-new"),
-        reply=_farthest(replies, "-new"),
+        first=_usual(to_server, "+new"),
+        following=_usual(to_server, "-new"),
+        reply=_usual(replies, "-new"),
         ids=len({flow.at for flow in flows} - {"0"}),
     )
 
@@ -68,20 +70,22 @@ def recirculations(dump: str) -> Recirculations:
 def _read(dump: str) -> Iterator[_Megaflow]:
     for line in dump.splitlines():
         at, port, state = _ID.search(line), _PORT.search(line), _STATE.search(line)
-        if at and port and _IPV4 in line and _UNUSED not in line:
+        if at and port and _IPV4 in line and (met := _PACKETS.search(line)):
             nexts = _NEXT.findall(line.partition("actions:")[2])
-            yield _Megaflow(at=at[1], port=port[1], state=state[1] if state else "", nexts=nexts)
+            # The packet for which it was made is not counted.
+            packets = int(met[1]) + 1
+            yield _Megaflow(at=at[1], port=port[1], state=state[1] if state else "", packets=packets, nexts=nexts)
 
 
-def _farthest(flows: Sequence[_Megaflow], state: str) -> int:
-    """Return on how many recirculations a packet is at most that was seen in that state of its connection.
+def _usual(flows: Sequence[_Megaflow], state: str) -> int:
+    """Return after how many recirculations most packets left that were seen in that state of their connection.
 
     A packet keeps its way after the state was matched: what follows it belongs to it, too.
     """
     by_place: dict[str, list[_Megaflow]] = {}
     for flow in flows:
         by_place.setdefault(flow.at, []).append(flow)
-    farthest = -1
+    left: Counter[int] = Counter()
     waiting = {("0", 0, False)}
     while waiting:
         at, depth, seen = waiting.pop()
@@ -90,8 +94,8 @@ def _farthest(flows: Sequence[_Megaflow], state: str) -> int:
                 continue
             known = seen or state in flow.state
             if known and not flow.nexts:
-                farthest = max(farthest, depth)
+                left[depth] += flow.packets
             waiting |= {(following, depth + 1, known) for following in flow.nexts}
-    if farthest < 0:
+    if not left:
         raise BenchmarkError(f"no packet was seen whose connection is {state}")
-    return farthest
+    return left.most_common(1)[0][0]
