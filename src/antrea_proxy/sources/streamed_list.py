@@ -45,6 +45,8 @@ class StreamedList(Generic[ObjectT]):
         for place, event in enumerate(events):
             if isinstance(event, Added | Modified):
                 objects.append(event.object)
+                if self._undecodable:
+                    self._undecodable.pop(event.object.metadata.namespaced_name, None)
             elif isinstance(event, Undecodable):
                 self._undecodable[event.name] = event
             elif isinstance(event, Deleted):  # of an object that the list had already
