@@ -106,6 +106,15 @@ def test_an_object_that_cannot_be_decoded_is_named_and_the_list_is_whole(tmp_pat
     assert item.name.name == "bad"
 
 
+def test_an_object_that_is_put_right_while_the_list_arrives_is_no_problem_any_more(tmp_path: Path) -> None:
+    bad, good = service("a", 4, clusterIPs="10.0.0.1"), service("a", 5)
+    seen, _ = stream(
+        tmp_path, watching(event("ADDED", bad), event("MODIFIED", good), end_of_list(9), then="hold"), until="listed"
+    )
+    assert seen.story == ["listing a", "listed"]
+    assert not seen.statuses[-1].undecodable
+
+
 @pytest.mark.parametrize(
     ("value", "wanted"), [(None, True), ("true", True), ("", True), ("false", False), ("0", False)]
 )
