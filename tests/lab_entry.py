@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +35,14 @@ class Question:
     def local(self) -> bool:
         """Whether the endpoint is on the Node by which the client comes."""
         return self.ingress == "node-1"
+
+
+def questions(services: Iterable[str], kinds: Iterable[str], **same: str) -> list[Question]:
+    """Ask of each Service at each kind of address, in both families, over TCP and UDP; `same` is what all share."""
+    return [
+        Question(service=service, kind=kind, family=family, protocol=protocol, **same)
+        for service, kind, family, protocol in itertools.product(services, kinds, FAMILIES, ("tcp", "udp"))
+    ]
 
 
 class Entry:

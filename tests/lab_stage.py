@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import re
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ BOTH_PROTOCOLS = [
     {"name": "lines", "port": 80, "targetPort": 8080, "protocol": "UDP"},
 ]
 """The same port number of TCP and of UDP."""
+_SYNCHRONISED = re.compile(r'event="the switch is synchronised".* messages=(\d+)')
 
 
 class Stage:
@@ -93,6 +95,11 @@ def ask_socket(api: Path, path: str) -> JsonObject:
         connection.request("GET", path)
         found: JsonObject = json.loads(connection.getresponse().read())
     return found
+
+
+def synchronisations(cluster: Cluster, node: str) -> list[int]:
+    """Tell how many messages the switch was sent at each start of the Node's agent."""
+    return [int(number) for number in _SYNCHRONISED.findall(cluster.places.node(node).agent_log.read_text())]
 
 
 def ask_service(cluster: Cluster, node: str, namespace: str, name: str) -> JsonObject | None:

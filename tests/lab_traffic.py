@@ -176,6 +176,29 @@ def talking(place: Place, target: Target, *, connections: int) -> Iterator[Talki
         load.abandon()
 
 
+@contextlib.contextmanager
+def unharmed(client: Place, addresses: Sequence[str], servers: Sequence[str], *, rate: float = 100.0) -> Iterator[None]:
+    """Hold connections from a Pod to a Service and open new ones, TCP and UDP, while the block runs: none may fail.
+
+    `rate` is that of new ones, a second and for each address and protocol. All `servers` must have answered.
+    """
+    with contextlib.ExitStack() as stack:
+        talks = [stack.enter_context(talking(client, (address, 80), connections=6)) for address in addresses]
+        loads = [
+            stack.enter_context(steady(client, protocol, (address, 80), rate=rate / PATIENCE))
+            for protocol in ("tcp", "udp")
+            for address in addresses
+        ]
+        time.sleep(0.3 * PATIENCE)
+        yield
+        tallies = [load.result() for load in loads]
+        conversations = [each for talk in talks for each in talk.result()]
+    for tally in tallies:
+        assert not tally.failed
+        assert set(tally.answers) == set(servers)
+    assert [each for each in conversations if each.broken] == []
+
+
 def converse(sock: socket.socket, path: str) -> str:
     """Ask one more question over an open connection to a pod-server. Raises OSError."""
     sock.sendall(f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode())

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
 import signal
 import time
 
 import pytest
 
 from lab_cluster import PATIENCE, Cluster, Place, wait_until
-from lab_stage import Stage, appctl, ask_agent
-from lab_traffic import steady, talking
+from lab_stage import Stage, appctl, ask_agent, synchronisations
+from lab_traffic import steady, unharmed
 
 pytestmark = pytest.mark.cluster_ip
 
 LONGEST_S = 3.0
 """Until all is back after a restart of the switch: the agent asks for it at least every 2 s. Seen: 0.05 to 0.9 s."""
-_SYNCHRONISED = re.compile(r'event="the switch is synchronised".* messages=(\d+)')
-
-
-def _synchronisations(cluster: Cluster, node: str) -> list[int]:
-    """Tell how many messages the switch was sent at each start of the Node's agent."""
-    return [int(number) for number in _SYNCHRONISED.findall(cluster.places.node(node).agent_log.read_text())]
 
 
 @pytest.fixture(scope="module")
@@ -36,26 +28,12 @@ def addresses(stage: Stage) -> list[str]:
 def test_no_connection_new_or_old_is_harmed_by_a_restart_of_the_agent(
     cluster: Cluster, stage: Stage, addresses: list[str], how: tuple[str, ...]
 ) -> None:
-    client = stage.clients["node-1"]
-    before = len(_synchronisations(cluster, "node-1"))
-    with contextlib.ExitStack() as stack:
-        talks = [stack.enter_context(talking(client, (address, 80), connections=6)) for address in addresses]
-        loads = [
-            stack.enter_context(steady(client, protocol, (address, 80), rate=150 / PATIENCE))
-            for protocol in ("tcp", "udp")
-            for address in addresses
-        ]
-        time.sleep(0.3 * PATIENCE)
+    before = len(synchronisations(cluster, "node-1"))
+    with unharmed(stage.clients["node-1"], addresses, stage.servers, rate=150):
         cluster.lab("restart", "agent", "node-1", *how)
-        wait_until(lambda: len(_synchronisations(cluster, "node-1")) > before, "agent at work again")
+        wait_until(lambda: len(synchronisations(cluster, "node-1")) > before, "agent at work again")
         time.sleep(0.5 * PATIENCE)
-        tallies = [load.result() for load in loads]
-        conversations = [each for talk in talks for each in talk.result()]
-    for tally in tallies:
-        assert not tally.failed
-        assert set(tally.answers) == set(stage.servers)
-    assert [each for each in conversations if each.broken] == []
-    assert _synchronisations(cluster, "node-1")[before:] == [0], "messages to a switch that holds all already"
+    assert synchronisations(cluster, "node-1")[before:] == [0], "messages to a switch that holds all already"
 
 
 def test_a_stopped_agent_is_not_missed(cluster: Cluster, stage: Stage, addresses: list[str]) -> None:

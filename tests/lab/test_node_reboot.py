@@ -6,7 +6,7 @@ import itertools
 import subprocess
 
 from lab_cluster import PROGRAM, Cluster
-from lab_entry import FAMILIES, NAMESPACE, TARGET_PORTS, Question, entry_lab
+from lab_entry import NAMESPACE, TARGET_PORTS, entry_lab, questions
 from lab_stage import DUAL, await_service
 from lab_traffic import steady
 
@@ -30,24 +30,10 @@ def test_after_a_reboot_a_node_serves_as_before_and_nobody_elsewhere_has_noticed
         cluster.kubectl("wait", "-n", NAMESPACE, "pods", "--all", "--for=condition=Ready", "--timeout=30s")
         await_service(cluster, NAMESPACE, "pod-cluster", endpoints=1)
         entry.settle()
-        for kind, client_kind, ingress in itertools.product(
-            ("load-balancer IP", "external IP", "NodePort"), ("Pod", "Node", "host outside"), (REBOOTED, OTHER)
-        ):
+        kinds = ("load-balancer IP", "external IP", "NodePort")
+        for who, ingress in itertools.product(("Pod", "Node", "host outside"), (REBOOTED, OTHER)):
             cluster.lab("route", "client-1", "--via", ingress)
-            entry.assert_answered(
-                [
-                    Question(
-                        service=service,
-                        policy="Cluster",
-                        kind=kind,
-                        client=client_kind,
-                        ingress=ingress,
-                        family=family,
-                        protocol=protocol,
-                    )
-                    for service, family, protocol in itertools.product(TARGET_PORTS, FAMILIES, ("tcp", "udp"))
-                ]
-            )
+            entry.assert_answered(questions(TARGET_PORTS, kinds, policy="Cluster", client=who, ingress=ingress))
         assert _switch_ports(cluster) == ports, "none of the Pods' former sandboxes is left in the switch's database"
         examined = subprocess.run(
             [PROGRAM, "doctor", "--lab", cluster.name, "--node", REBOOTED], check=False, capture_output=True, text=True

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import antrea_proxy
-from lab_cluster import PATIENCE, PROGRAM, Cluster, wait_until
-from lab_stage import Stage, ask_agent
-from lab_traffic import steady, talking
+from lab_cluster import PROGRAM, Cluster, wait_until
+from lab_stage import Stage, ask_agent, synchronisations
+from lab_traffic import unharmed
 
 NODE = "node-1"
 NEWER = "99.0.0"
@@ -58,26 +56,13 @@ def test_no_connection_new_or_old_is_harmed_by_an_upgrade_or_a_downgrade(
 ) -> None:
     own = _version(cluster)
     addresses = stage.service("versions", endpoints=len(stage.nodes))
-    client = stage.clients[NODE]
-    before = _addresses_given(cluster)
-    with contextlib.ExitStack() as stack:
-        talks = [stack.enter_context(talking(client, (address, 80), connections=6)) for address in addresses]
-        loads = [
-            stack.enter_context(steady(client, protocol, (address, 80), rate=100 / PATIENCE))
-            for protocol in ("tcp", "udp")
-            for address in addresses
-        ]
-        time.sleep(0.3 * PATIENCE)
+    before, starts = _addresses_given(cluster), len(synchronisations(cluster, NODE))
+    with unharmed(stage.clients[NODE], addresses, stage.servers):
         for program, version in ((newer, f"{NEWER}+{own}"), (PROGRAM, own)):
             cluster.lab("restart", "agent", NODE, "--program", str(program))
             wait_until(lambda version=version: _version(cluster) == version, f"version {version} runs")  # type: ignore[misc]
             wait_until(lambda: ask_agent(cluster, NODE, "/v1/status")["phase"] == "running", "it is at work")
-        tallies = [load.result() for load in loads]
-        conversations = [each for talk in talks for each in talk.result()]
-    for tally in tallies:
-        assert not tally.failed
-        assert set(tally.answers) == set(stage.servers)
-    assert [each for each in conversations if each.broken] == []
+    assert all(synchronisations(cluster, NODE)[starts:]), "each has flows that the other has not"
     # The older version cannot read the newer one's file, and finds out from the switch who has which address.
     cluster.run_pod(namespace, "later", node=NODE)
     assert not before & {entry["ip"] for entry in cluster.get("pod", "-n", namespace, "later")["status"]["podIPs"]}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab_entry import FAMILIES, TARGET_PORTS, Entry, Question, entry_lab
+from lab_entry import TARGET_PORTS, Entry, entry_lab, questions
 
 AFFINITY = {"sessionAffinity": "ClientIP"}
 LABS = [
@@ -55,16 +55,4 @@ def test_at_every_kind_of_address_the_endpoint_answers_and_sees_whom_it_should(
 ) -> None:
     kinds = ["load-balancer IP", "external IP", "NodePort"] + ([] if client == "host outside" else ["ClusterIP"])
     entry.cluster.lab("route", "client-1", "--via", ingress)
-    questions = [
-        Question(
-            service=service,
-            policy=policy,
-            kind=kind,
-            client=client,
-            ingress=ingress,
-            family=family,
-            protocol=protocol,
-        )
-        for kind, family, protocol in itertools.product(kinds, FAMILIES, ("tcp", "udp"))
-    ]
-    entry.assert_answered(questions)
+    entry.assert_answered(questions([service], kinds, policy=policy, client=client, ingress=ingress))

@@ -208,7 +208,7 @@ def restart(
     what: Annotated[str, typer.Argument(metavar="agent|switch|node", help="The agent, ovs-vswitchd, or all of it.")],
     node: Annotated[str, typer.Argument(metavar="NODE", help="The Node's name, such as node-1.")],
     *,
-    kill: Annotated[bool, typer.Option("--kill", help="With SIGKILL instead of SIGTERM.")] = False,
+    kill: Annotated[bool, typer.Option("--kill", help="With SIGKILL instead of SIGTERM, as a Node always is.")] = False,
     program: Annotated[
         Path | None,
         typer.Option(help="The antrea-proxy that runs as this Node's agent from now on: an upgrade [this one]."),
@@ -234,7 +234,7 @@ def restart(
         answer = control_socket.ask(context.obj, "restart", what=what, node=node, kill=kill, **given)
     for overridden in answer.get("overridden", ()):
         typer.echo(f"note: the lab overrides antrea-agent.conf: {overridden}", err=True)
-    typer.echo(f"{f'The {what} of {node}' if what != 'node' else node} runs again.")
+    typer.echo(f"{node} runs again." if what == "node" else f"The {what} of {node} runs again.")
 
 
 @app.command(epilog=_examples("route client-1 --via node-1", "route client-1 --via node-1,node-3"))

@@ -48,10 +48,9 @@ class NodeParts:
     @property
     def uplink_bridge(self) -> bool:
         """Whether tunnels need an uplink bridge: with a tunnel and the userspace datapath."""
-        tunnels = self.options.encap_mode is not EncapMode.NO_ENCAP or agent_config.returns_directly(
-            self.options.config
-        )
-        return tunnels and self.datapath is Datapath.NETDEV
+        if self.datapath is not Datapath.NETDEV:
+            return False
+        return self.options.encap_mode is not EncapMode.NO_ENCAP or agent_config.returns_directly(self.options.config)
 
 
 class LabNode:
@@ -148,17 +147,18 @@ class LabNode:
         does not come up.
         """
         parts = self._parts
-        async with self._restarting:
-            await self.agent.stop(kill=True)
-            await self.kubelet.halt()
-            await asyncio.to_thread(
-                underlay.rebuild_node, parts.places, parts.options, self._number, tunnel_uplink=parts.uplink_bridge
-            )
-            await asyncio.to_thread(shutil.rmtree, self.places.cni_socket.parent, ignore_errors=True)
-            await self.switch.boot()
-        overridden = await self.agent.start()
-        await self.kubelet.boot()
-        return overridden
+        try:
+            async with self._restarting:
+                await self.agent.stop(kill=True)
+                await self.kubelet.halt()
+                await asyncio.to_thread(
+                    underlay.rebuild_node, parts.places, parts.options, self._number, tunnel_uplink=parts.uplink_bridge
+                )
+                await asyncio.to_thread(shutil.rmtree, self.places.cni_socket.parent, ignore_errors=True)
+                await self.switch.boot()
+            return await self.agent.restart(kill=True)
+        finally:
+            await self.kubelet.boot()
 
     async def supervise(self) -> None:
         """Start the switch's programs again when they die, and keep tunnel neighbours fresh, until cancelled."""

@@ -73,7 +73,7 @@ class _WatchEnded(Exception):  # noqa: N818  # the usual end, not an error
 class _Life(Generic[ObjectT]):
     """What one kind's loop remembers: the version to resume from (None: list first), and its faults.
 
-    `streams` says whether the next list is to be the beginning of a watch: not where that has just failed.
+    `streams` says whether the next list is to be the beginning of a watch: not where one has just broken off.
     `backoff` counts failures in a row; `relisting` lists that nothing lasting came of, however many events each of them
     was followed by: a server that has every version expire would otherwise be asked for everything without a pause.
     """
@@ -125,12 +125,12 @@ class ApiServerSource:
             except _WatchEnded:
                 life.backoff.succeeded()
             except (SourceError, DecodingError) as error:
-                life.streams = life.version is not None
-                refused = isinstance(error, RefusedError) and error.code in _NO_STREAMING
-                if refused and streams and not life.streams:
+                code = error.code if isinstance(error, RefusedError) and streams and life.version is None else None
+                if code in _NO_STREAMING:
                     self.streaming_lists = False
-                else:
-                    await self._pause(life, error)
+                    continue
+                life.streams = life.streams and code not in _LIST_ANEW
+                await self._pause(life, error)
 
     async def _list(self, life: _Life[ObjectT]) -> AsyncGenerator[Listing[ObjectT] | Listed[ObjectT], None]:
         told: set[NamespacedName] = set()
@@ -177,6 +177,7 @@ class ApiServerSource:
         beginning = StreamedList(life.kind) if life.version is None else None
         async with contextlib.AsyncExitStack() as stack:
             response = await self._open_watch(life, duration, stack)
+            life.streams = beginning is None
             self._publish(life, replace(life.status, connected_since=time.time()))
             until = started + duration + self.timings.grace_s
             while data := await self._read(life, response, until=until):

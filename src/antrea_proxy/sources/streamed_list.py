@@ -54,6 +54,7 @@ class StreamedList(Generic[ObjectT]):
                 objects = []
                 told.append(event)
                 self._told.discard(event.name)
+                self._undecodable.pop(event.name, None)
             elif isinstance(event, ErrorEvent):
                 return told + self._piece(objects), events[place:]
             elif event.ends_list:

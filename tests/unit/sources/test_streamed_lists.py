@@ -89,6 +89,25 @@ def test_after_half_a_list_everything_is_listed_the_old_way(tmp_path: Path, firs
     assert [request.get("sendInitialEvents") for request in server.requests] == ["true", None, None]
 
 
+@pytest.mark.parametrize("code", [429, 500, 503])
+def test_a_server_in_trouble_is_asked_for_the_same_again(tmp_path: Path, code: int) -> None:
+    """Plain lists of all agents at once are what would keep it in trouble."""
+    seen, server = stream(
+        tmp_path,
+        answer(code, {"kind": "Status", "code": code}),
+        watching(event("ADDED", A) + end_of_list(7), then="hold"),
+        until="listed",
+    )
+    assert seen.story == ["listing a", "listed"]
+    assert [request["sendInitialEvents"] for request in server.requests] == ["true", "true"]
+
+
+def test_a_server_that_cannot_tell_the_version_is_listed(tmp_path: Path) -> None:
+    gone_at_once = answer(410, {"kind": "Status", "code": 410})
+    seen, _ = stream(tmp_path, gone_at_once, listing(A, version=3), until="listed a")
+    assert seen.story == ["listed a"]
+
+
 def test_what_changes_while_the_list_arrives_is_told_in_order(tmp_path: Path) -> None:
     pieces = (event("ADDED", A), event("ADDED", B), event("MODIFIED", A), event("DELETED", B), event("ADDED", C))
     seen, _ = stream(tmp_path, watching(b"".join(pieces) + end_of_list(9), then="hold"), until="listed")
@@ -106,12 +125,15 @@ def test_an_object_that_cannot_be_decoded_is_named_and_the_list_is_whole(tmp_pat
     assert item.name.name == "bad"
 
 
-def test_an_object_that_is_put_right_while_the_list_arrives_is_no_problem_any_more(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "story"), [("MODIFIED", "listing a"), ("DELETED", "deleted a")])
+def test_an_object_that_is_put_right_while_the_list_arrives_is_no_problem_any_more(
+    tmp_path: Path, kind: str, story: str
+) -> None:
     bad, good = service("a", 4, clusterIPs="10.0.0.1"), service("a", 5)
     seen, _ = stream(
-        tmp_path, watching(event("ADDED", bad), event("MODIFIED", good), end_of_list(9), then="hold"), until="listed"
+        tmp_path, watching(event("ADDED", bad), event(kind, good), end_of_list(9), then="hold"), until="listed"
     )
-    assert seen.story == ["listing a", "listed"]
+    assert seen.story == [story, "listed"]
     assert not seen.statuses[-1].undecodable
 
 

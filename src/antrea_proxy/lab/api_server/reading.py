@@ -150,10 +150,7 @@ class Reader:
         refusal: ApiError | None = None
         try:
             since = request.query.get("resourceVersion")
-            if streams:
-                self._store.begin_watch(target.resource, selection, since)  # is that version known?
-                since = None
-            first, position = self._store.begin_watch(target.resource, selection, since)
+            first, position = self._store.begin_watch(target.resource, selection, since, list_first=streams)
         except ApiError as error:
             if error.reason != "Expired":
                 raise

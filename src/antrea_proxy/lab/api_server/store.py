@@ -317,13 +317,21 @@ class Store:
                     yield selected
             await history.wait(position)
 
-    def begin_watch(self, resource: Resource, selection: Selection, since: str | int | None) -> tuple[Events, int]:
-        """Give the events with which a watch opens, and the position in the history from which it goes on."""
+    def begin_watch(
+        self, resource: Resource, selection: Selection, since: str | int | None, *, list_first: bool = False
+    ) -> tuple[Events, int]:
+        """Give the events with which a watch opens, and the position in the history from which it goes on.
+
+        With `list_first` it opens with all objects, also where the client knows a version.
+        """
         history = self._shelf.histories[resource]
-        if since in (None, "", "0", 0):
-            records = self.records(resource, selection)
-            events = [Event(type=EventType.ADDED, resource=resource, record=record) for record in records]
-            return events, history.end
+        moment = self._known_moment(since)
+        if moment and not list_first:
+            return [], history.position_after(moment)
+        records = self.records(resource, selection)
+        return [Event(type=EventType.ADDED, resource=resource, record=record) for record in records], history.end
+
+    def _known_moment(self, since: str | int | None) -> int:
         try:
             moment = int(since or 0)
         except ValueError as cause:
@@ -331,7 +339,7 @@ class Store:
         if moment > self._shelf.resource_version:
             # As after a restart of the server: only a new list puts the client right.
             raise errors.expired(f"Too large resource version: {moment}, current: {self._shelf.resource_version}")
-        return [], history.position_after(moment)
+        return moment
 
     def history(self, resource: Resource) -> History:
         """Give the events of a kind."""

@@ -15,7 +15,7 @@ from antrea_proxy.lab.api_server.store import Store
 BOOKMARK_SECONDS = 15.0
 """How often a watch that allows bookmarks is told the moment up to which it has seen everything."""
 _EVENTS_AT_ONCE = 256
-INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+_INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
 class WatchLines:
@@ -34,7 +34,7 @@ class WatchLines:
         for start in range(0, len(reply.first), _EVENTS_AT_ONCE):
             yield b"".join(self._line(event) for event in reply.first[start : start + _EVENTS_AT_ONCE])
         if reply.list_ends_at is not None:
-            yield self._bookmark(reply.list_ends_at, annotations={INITIAL_EVENTS_END: "true"})
+            yield self._bookmark(reply.list_ends_at, annotations={_INITIAL_EVENTS_END: "true"})
         loop = asyncio.get_running_loop()
         end = None if reply.timeout_seconds is None else loop.time() + reply.timeout_seconds
         history = self._store.history(reply.resource)

@@ -18,6 +18,7 @@ class Kubelet:
     def __init__(self, context: NodeContext) -> None:
         self._context = context
         self._workers: dict[str, PodWorker] = {}
+        self._halted: list[PodWorker] = []
         self._changes: asyncio.Queue[Event] = asyncio.Queue()
         context.store.add_observer(PODS, self._changes.put_nowait)
 
@@ -34,11 +35,13 @@ class Kubelet:
 
     async def halt(self) -> None:
         """Lose all Pods' processes and networks, as with the Node's power; the API server hears nothing of it."""
-        await asyncio.gather(*(worker.halt() for worker in [*self._workers.values()]))
+        self._halted = [*self._workers.values()]
+        await asyncio.gather(*(worker.halt() for worker in self._halted))
 
     async def boot(self) -> None:
-        """Begin all Pods anew after `halt`."""
-        await asyncio.gather(*(worker.boot() for worker in [*self._workers.values()]))
+        """Begin the Pods anew that `halt` has ended; those bound to the Node since then have begun by themselves."""
+        halted, self._halted = self._halted, []
+        await asyncio.gather(*(worker.boot() for worker in halted))
 
     def _apply(self, event: Event, group: asyncio.TaskGroup) -> None:
         uid = event.record.uid
