@@ -119,7 +119,7 @@ class Agent:
         settings = options.settings
         self._options = options
         self._client = client
-        self._cluster = ClusterState()
+        self._cluster = ClusterState(triggers_after=time.time())
         self._feed = Feed(self._cluster)
         self._pods: dict[str, PodInterface] = {}
         self._network: Network | None = None

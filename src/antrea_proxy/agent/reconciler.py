@@ -468,16 +468,14 @@ class Reconciler:
             self._show(self.status.phase, self.status.problem)
 
     def _arrived(self) -> None:
-        self._marks.arrived()
         refusals = self._installation.refusals
-        self._problems.found_in_all(
-            Finder.SWITCH,
-            {
-                NamespacedName.parse(owner.name): (_refused(owner, refusal.error),)
-                for owner, refusal in refusals.items()
-                if owner.kind is OwnerKind.SERVICE
-            },
-        )
+        refused = {
+            NamespacedName.parse(owner.name): (_refused(owner, refusal.error),)
+            for owner, refusal in refusals.items()
+            if owner.kind is OwnerKind.SERVICE
+        }
+        self._marks.arrived(balanced=self._decisions.balanced, refused=refused)
+        self._problems.found_in_all(Finder.SWITCH, refused)
         problem = "; ".join(f"{owner}: {refusal.error}" for owner, refusal in refusals.items())
         self._show(Phase.RETRYING if problem else Phase.RUNNING, problem)
 
@@ -504,7 +502,7 @@ class Reconciler:
                 messages=report.messages + messages,
                 resynchronisations=report.resynchronisations + resynchronised,
                 last_commit_seconds=seconds,
-                commit_durations=report.commit_durations.with_another(seconds),
+                commit_durations=report.commit_durations.with_more(seconds),
                 last_commit_at=time.time(),
             )
         self.status = replace(self.status, switch=report)
@@ -512,7 +510,9 @@ class Reconciler:
     def _show(self, phase: Phase, problem: str) -> None:
         times = (self._marks.pending_since, self._installation.oldest_refusal())
         pending = min((time for time in times if time is not None), default=None)
-        self.status = replace(self.status, phase=phase, problem=problem, pending_since=pending)
+        self.status = replace(
+            self.status, phase=phase, problem=problem, pending_since=pending, changes=self._marks.counted
+        )
         self._publish(self.status)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import MappingProxyType
 from typing import Final
@@ -41,19 +41,47 @@ class SourceReport:
 DURATION_BOUNDS: Final = tuple(0.001 * 2**power for power in range(15))
 """Seconds, 1 ms to 16.4 s: kube-proxy's own buckets, so that quantiles of both can be compared."""
 
+PROGRAMMING_BOUNDS: Final = (0.25, 0.5, *map(float, (*range(1, 60), *range(60, 120, 5), *range(120, 301, 30))))
+"""Seconds, 0.25 s to 5 min: kube-proxy's buckets of its network programming latency."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Durations:
-    """How often something took how long: `counts` for each of DURATION_BOUNDS and for what took longer than all."""
+    """How often something took how long: `counts` up to each of `bounds`, in seconds, and of what took longer."""
 
-    counts: tuple[int, ...] = (0,) * (len(DURATION_BOUNDS) + 1)
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
     total_seconds: float = 0.0
 
-    def with_another(self, seconds: float) -> Durations:
-        """Give these and one more."""
-        place = bisect_left(DURATION_BOUNDS, seconds)
-        counts = (*self.counts[:place], self.counts[place] + 1, *self.counts[place + 1 :])
-        return Durations(counts=counts, total_seconds=self.total_seconds + seconds)
+    @classmethod
+    def none(cls, bounds: tuple[float, ...]) -> Durations:
+        """Begin to count."""
+        return cls(bounds=bounds, counts=(0,) * (len(bounds) + 1))
+
+    def with_more(self, *seconds: float) -> Durations:
+        """Give these and more."""
+        counts = list(self.counts)
+        for duration in seconds:
+            counts[bisect_left(self.bounds, duration)] += 1
+        return replace(self, counts=tuple(counts), total_seconds=self.total_seconds + sum(seconds))
+
+
+_NO_COMMITS: Final = Durations.none(DURATION_BOUNDS)
+_NOTHING_PROGRAMMED: Final = Durations.none(PROGRAMMING_BOUNDS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangesReport:
+    """Changed Services and EndpointSlices that were told since the start, the first lists with them.
+
+    `last_at` is the Unix time in seconds of the last change of anything, 0 before the first. `programming` are the
+    times from what happened to endpoints, as EndpointSlices tell it, to the switch's word that it holds what follows.
+    """
+
+    services: int = 0
+    endpoint_slices: int = 0
+    last_at: float = 0.0
+    programming: Durations = _NOTHING_PROGRAMMED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +100,7 @@ class SwitchReport:
     connection_flushes: int = 0
     resynchronisations: int = 0
     last_commit_seconds: float = 0.0
-    commit_durations: Durations = Durations()
+    commit_durations: Durations = _NO_COMMITS
     last_commit_at: float = 0.0
 
 
@@ -112,6 +140,7 @@ class AgentStatus:
     problem: str = ""
     sources: tuple[SourceReport, ...] = ()
     switch: SwitchReport = SwitchReport()
+    changes: ChangesReport = ChangesReport()
     network: Network | None = None
     network_problems: tuple[str, ...] = ()
     load_balancers: Mapping[LoadBalancerName, LoadBalancer] = field(default_factory=lambda: MappingProxyType({}))

@@ -19,7 +19,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from antrea_proxy.agent.status import DURATION_BOUNDS, AgentStatus, Durations, Phase
+from antrea_proxy.agent.status import AgentStatus, Durations, Phase
 from antrea_proxy.http_api.installed import InstalledCounts
 from antrea_proxy.pipeline.tables import Table
 from antrea_proxy.proxy.load_balancers import Outcome
@@ -199,10 +199,30 @@ def _as_others_call_it(status: AgentStatus) -> Iterator[Family]:
         "When the last bundle was taken, in Unix time; 0 before the first (also in kube-proxy).",
         value=status.switch.last_commit_at,
     )
+    yield GaugeMetricFamily(
+        "kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds",
+        "When the last change was told, in Unix time; 0 before the first (also in kube-proxy).",
+        value=status.changes.last_at,
+    )
+    yield CounterMetricFamily(
+        "kubeproxy_sync_proxy_rules_service_changes",
+        "Services that were told as new, changed or gone (also in kube-proxy).",
+        value=status.changes.services,
+    )
+    yield CounterMetricFamily(
+        "kubeproxy_sync_proxy_rules_endpoint_changes",
+        "EndpointSlices that were told as new, changed or gone (also in kube-proxy).",
+        value=status.changes.endpoint_slices,
+    )
+    yield _histogram(
+        "kubeproxy_network_programming_duration_seconds",
+        "From a change of endpoints to the switch's word that it holds what follows (also in kube-proxy).",
+        status.changes.programming,
+    )
 
 
 def _histogram(name: str, text: str, durations: Durations) -> HistogramMetricFamily:
-    bounds = (*map(repr, DURATION_BOUNDS), "+Inf")
+    bounds = (*map(repr, durations.bounds), "+Inf")
     counts = itertools.accumulate(durations.counts)
     return HistogramMetricFamily(
         name, text, buckets=list(zip(bounds, counts, strict=True)), sum_value=durations.total_seconds

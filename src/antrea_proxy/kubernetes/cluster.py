@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,20 +11,34 @@ from antrea_proxy.kubernetes.columns import Interner, SliceEndpoints, slice_endp
 from antrea_proxy.kubernetes.names import NamespacedName
 from antrea_proxy.kubernetes.objects import EndpointHints, EndpointSlice, Node, Service
 
+Trigger = tuple[NamespacedName, float]
+"""A Service, and the Unix time in seconds at which something happened to its endpoints."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dirty:
-    """What an event may have changed: these Services, and whether anything about Nodes."""
+    """What an event may have changed: these Services, and whether anything about Nodes.
+
+    `triggers` are when endpoints changed, in Unix time, by Service. The two counts are of objects that were changed.
+    """
 
     services: frozenset[NamespacedName] = frozenset()
     nodes: bool = False
+    triggers: tuple[Trigger, ...] = ()
+    service_changes: int = 0
+    endpoint_slice_changes: int = 0
 
     @classmethod
     def together(cls, parts: Iterable[Dirty]) -> Dirty:
         """What all of them may have changed."""
         parts = list(parts)
-        services = frozenset[NamespacedName]().union(*(part.services for part in parts))
-        return cls(services=services, nodes=any(part.nodes for part in parts))
+        return cls(
+            services=frozenset[NamespacedName]().union(*(part.services for part in parts)),
+            nodes=any(part.nodes for part in parts),
+            triggers=tuple(trigger for part in parts for trigger in part.triggers),
+            service_changes=sum(part.service_changes for part in parts),
+            endpoint_slice_changes=sum(part.endpoint_slice_changes for part in parts),
+        )
 
     def __bool__(self) -> bool:
         return bool(self.services) or self.nodes
@@ -34,13 +49,15 @@ class ClusterState:
     """Services, EndpointSlices and Nodes by name.
 
     Each method that takes objects applies them and returns what became dirty. A Service is dirty, too, when another one
-    that claims one of its addresses changes (behaviour: the older of the two has it).
+    that claims one of its addresses changes (behaviour: the older of the two has it). Of what happened to endpoints
+    only that is a trigger which happened after `triggers_after`, a Unix time in seconds.
     """
 
     services: dict[NamespacedName, Service] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
     node_numbers: Interner[str] = field(default_factory=Interner)
     hint_numbers: Interner[EndpointHints] = field(default_factory=Interner)
+    triggers_after: float = math.inf
     _slices: dict[NamespacedName, SliceEndpoints] = field(default_factory=dict)
     _slices_of: dict[NamespacedName, dict[NamespacedName, SliceEndpoints]] = field(default_factory=dict)
     _claims: dict[str, set[NamespacedName]] = field(default_factory=dict)
@@ -93,14 +110,22 @@ class ClusterState:
     def put_slices(self, items: Sequence[EndpointSlice]) -> Dirty:
         """Take EndpointSlices that were added or modified; several at once cost less."""
         services: set[NamespacedName] = set()
+        triggers: list[Trigger] = []
         for item in slice_endpoints(items, nodes=self.node_numbers, hints=self.hint_numbers):
             previous = self._slices.get(item.name)
             if previous is not None and previous.service != item.service:
                 services |= self.remove_slice(item.name).services
+            if item.triggered_at > self.triggers_after and self._is_news(item):
+                triggers.append((item.service, item.triggered_at))
             self._slices[item.name] = item
             self._slices_of.setdefault(item.service, {})[item.name] = item
             services.add(item.service)
-        return Dirty(services=frozenset(services))
+        return Dirty(services=frozenset(services), triggers=tuple(triggers), endpoint_slice_changes=len(items))
+
+    def _is_news(self, item: SliceEndpoints) -> bool:
+        """Whether no slice of the Service told of this moment yet: it stays written there, and may be in several."""
+        known = self._slices_of.get(item.service, {}).values()
+        return item.triggered_at not in (other.triggered_at for other in known)
 
     def remove_slice(self, name: NamespacedName) -> Dirty:
         """Forget an EndpointSlice."""
@@ -111,7 +136,7 @@ class ClusterState:
         del remaining[name]
         if not remaining:
             del self._slices_of[item.service]
-        return Dirty(services=frozenset({item.service}))
+        return Dirty(services=frozenset({item.service}), endpoint_slice_changes=1)
 
     def list_nodes(self, listed: Iterable[Node], *, kept: Collection[NamespacedName] = ()) -> Dirty:
         """Take a complete list of Nodes; those in `kept` exist, too, as they were."""
@@ -161,7 +186,7 @@ class ClusterState:
                 self.services.pop(name, None)
             else:
                 self.services[name] = service
-        return Dirty(services=frozenset(dirty))
+        return Dirty(services=frozenset(dirty), service_changes=len(changes))
 
     def _changed(self, current: Mapping[NamespacedName, Service]) -> dict[NamespacedName, Service | None]:
         return {name: service for name, service in current.items() if not _same(self.services.get(name), service)}

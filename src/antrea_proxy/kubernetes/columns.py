@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import IntFlag
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, Generic, TypeVar
@@ -73,11 +74,15 @@ class Interner(Generic[Value]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SliceEndpoints:
-    """One EndpointSlice as columns. `family` is 4 or 6, or 0 for a type that cannot be balanced (FQDN)."""
+    """One EndpointSlice as columns. `family` is 4 or 6, or 0 for a type that cannot be balanced (FQDN).
+
+    `triggered_at` is the Unix time in seconds of what its last change tells, 0 where the slice does not say.
+    """
 
     name: NamespacedName
     service: NamespacedName
     resource_version: str
+    triggered_at: float
     family: int
     ports: tuple[EndpointPort, ...]
     rows: EndpointRows
@@ -114,6 +119,7 @@ def slice_endpoints(
                 name=item.metadata.namespaced_name,
                 service=NamespacedName(item.metadata.namespace, item.metadata.labels.service_name),
                 resource_version=item.metadata.resource_version,
+                triggered_at=_unix_time(item.metadata.annotations.last_change_trigger),
                 family=_FAMILY.get(item.address_type, 0),
                 ports=item.ports or (),
                 rows=rows[start:end],
@@ -150,6 +156,17 @@ def address_text(packed: bytes) -> str:
     if packed.startswith(_IPV4_MAPPED):
         return socket.inet_ntop(socket.AF_INET, packed[12:])
     return socket.inet_ntop(socket.AF_INET6, packed)
+
+
+def _unix_time(text: str) -> float:
+    """Read a time of RFC 3339; what is none counts as not said, as in kube-proxy."""
+    if not text:
+        return 0.0
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return 0.0
+    return 0.0 if moment.tzinfo is None else moment.timestamp()
 
 
 def _conditions(conditions: Sequence[EndpointConditions]) -> list[int]:

@@ -20,5 +20,8 @@ INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
 MODE_ANNOTATION: Final = "service.antrea.io/load-balancer-mode"
 """The mode of one Service, nat or dsr, in place of defaultLoadBalancerMode (Antrea's)."""
 
+TRIGGER_ANNOTATION: Final = "endpoints.kubernetes.io/last-change-trigger-time"
+"""When what an EndpointSlice tells happened, in RFC 3339: a Pod became ready, say (written by its controller)."""
+
 TRANSPORT_ANNOTATION: Final = "node.antrea.io/transport-addresses"
 """Where a Node's tunnels end, separated by commas, if not at its InternalIPs (Antrea's)."""

@@ -14,6 +14,7 @@ from antrea_proxy.kubernetes.labels import (
     PROXY_NAME_LABEL,
     SERVICE_NAME_LABEL,
     TRANSPORT_ANNOTATION,
+    TRIGGER_ANNOTATION,
     ZONE_LABEL,
 )
 from antrea_proxy.kubernetes.names import NamespacedName
@@ -37,6 +38,7 @@ class Annotations(ApiObject, frozen=True):
 
     load_balancer_mode: str | None = msgspec.field(default=None, name=MODE_ANNOTATION)
     transport_addresses: str = msgspec.field(default="", name=TRANSPORT_ANNOTATION)
+    last_change_trigger: str = msgspec.field(default="", name=TRIGGER_ANNOTATION)
 
 
 class ObjectMeta(ApiObject, frozen=True):

@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from antrea_proxy.agent.status import AgentStatus, Durations, Phase, SwitchReport
+from antrea_proxy.agent.status import (
+    DURATION_BOUNDS,
+    PROGRAMMING_BOUNDS,
+    AgentStatus,
+    ChangesReport,
+    Durations,
+    Phase,
+    SwitchReport,
+)
 from antrea_proxy.http_api.installed import Counts, InstalledCounts
 from antrea_proxy.http_api.metrics import StatusCollector, exposition
 from worlds import SERVICES, SLICES, WORLD, endpoint_slice, service, world
@@ -101,12 +109,20 @@ def test_every_metric_is_documented_with_its_meaning() -> None:
         assert family.documentation in page, family.name
 
 
+def test_changes_of_endpoints_are_counted_in_the_buckets_of_kube_proxy() -> None:
+    """0.25 s and 0.5 s, each second of the first minute, every five of the second, every half minute up to five."""
+    programming = Durations.none(PROGRAMMING_BOUNDS).with_more(0.2, 0.3, 59.5, 61, 119, 290, 900)
+    found = samples(WORLD.status(changes=ChangesReport(programming=programming)))
+    name = "kubeproxy_network_programming_duration_seconds"
+    wanted = {"0.25": 1, "0.5": 2, "59.0": 2, "60.0": 3, "65.0": 4, "115.0": 4, "120.0": 5, "300.0": 6, "+Inf": 7}
+    assert {bound: found[f"{name}_bucket", (bound,)] for bound in wanted} == wanted
+    assert len([key for key in found if key[0] == f"{name}_bucket"]) == 2 + 59 + 12 + 7 + 1
+
+
 @pytest.mark.parametrize("owner", ["antrea_proxy", "kubeproxy"])
 def test_durations_of_bundles_are_counted_as_both_proxies_do(owner: str) -> None:
     """Each bucket holds all that took as long or less; kube-proxy's own bounds."""
-    durations = Durations()
-    for seconds in (0.0005, 0.001, 0.0011, 3.0, 100.0):
-        durations = durations.with_another(seconds)
+    durations = Durations.none(DURATION_BOUNDS).with_more(0.0005, 0.001, 0.0011, 3.0, 100.0)
     found = samples(WORLD.status(switch=SwitchReport(commit_durations=durations)))
     name = f"{owner}_sync_proxy_rules_duration_seconds"
     buckets = {

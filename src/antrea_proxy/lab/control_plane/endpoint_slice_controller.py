@@ -12,6 +12,7 @@ from antrea_proxy.lab.api_server.store import Store
 from antrea_proxy.lab.control_plane.controller import Controller, Key
 from antrea_proxy.lab.control_plane.endpoint_slices import MANAGED_BY_LABEL, MANAGER, SERVICE_NAME_LABEL, reconcile
 from antrea_proxy.lab.control_plane.pod_views import PodView, view_of
+from antrea_proxy.lab.control_plane.trigger_times import TriggerTimes, annotate
 
 JsonObject = dict[str, Any]
 ZONE_LABEL = "topology.kubernetes.io/zone"
@@ -26,6 +27,7 @@ class EndpointSliceController:
         self._selectors: dict[str, dict[str, Mapping[str, str]]] = {}
         self._slices: dict[Key, dict[str, JsonObject]] = {}
         self._zones: dict[str, str] = {}
+        self._trigger_times = TriggerTimes()
         self.controller = Controller("endpoint-slices", self._reconcile)
         store.add_observer(SERVICES, self._service_changed)
         store.add_observer(PODS, self._pod_changed)
@@ -84,11 +86,15 @@ class EndpointSliceController:
             service = self._store.get(SERVICES, namespace, name)
         except ApiError:
             self._slices.pop(key, None)  # the owner reference takes the slices away
+            self._trigger_times.forget(key)
             return
         if selector is None or service["metadata"].get("deletionTimestamp"):
             return
         pods = [pod for pod in self._pods.get(namespace, {}).values() if _selects(selector, pod.labels)]
         changes = reconcile(service, pods, self._zones, slices)
+        triggered = self._trigger_times.next(key, service["metadata"]["creationTimestamp"], pods)
+        for written in (*changes.create, *changes.update):
+            annotate(written, triggered)
         for created in changes.create:
             self._store.create(ENDPOINT_SLICES, created)
         for updated in changes.update:
