@@ -14,6 +14,7 @@ import msgspec
 from antrea_proxy.agent.backoff import Backoff
 from antrea_proxy.agent.connection_cleaner import ConnectionCleaner
 from antrea_proxy.agent.reconciler import Reconciler
+from antrea_proxy.agent.reports import Reports
 from antrea_proxy.agent.status import AgentStatus
 from antrea_proxy.agent.switch import SwitchContents
 from antrea_proxy.kubernetes.cluster import ClusterState
@@ -52,24 +53,30 @@ class Loop:
     retry: float = 0.02
     tracker: ModelTracker = field(default_factory=ModelTracker)
     cleaned_protocols: Collection[Protocol] = WITHOUT_AN_END
+    reports: Reports = field(init=False)
     cleaner: ConnectionCleaner = field(init=False)
     reconciler: Reconciler = field(init=False)
 
     def __post_init__(self) -> None:
+        self.reports = Reports(
+            AgentStatus(node_name="node-1", version="0", started_at=0.0),
+            publish=self.published.append,
+            claimants=self.cluster.claimants,
+        )
         self.cleaner = ConnectionCleaner(
             protocols=self.cleaned_protocols,
             flush=self.tracker.flush,
             dump=self.tracker.dump,
             followed=self.tracker.followed,
-            asked=lambda number: self.reconciler.count_flushes(number),  # noqa: PLW0108 - it is made afterwards
+            asked=self.reports.count_flushes,
         )
         self.reconciler = Reconciler(
             cluster=self.cluster,
-            status=AgentStatus(node_name="node-1", version="0", started_at=0.0),
+            node_name="node-1",
+            reports=self.reports,
             switch=self.switch,
             network=lambda _: self.net,
             admit=lambda contents: self.admit(contents),  # noqa: PLW0108 - a test may replace it
-            publish=self.published.append,
             cleaner=self.cleaner,
             rules=self.rules,
             reconnecting=lambda: Backoff(first=0.001, limit=0.001),

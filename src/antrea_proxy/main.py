@@ -23,9 +23,10 @@ from antrea_proxy.agent.feed import Feed
 from antrea_proxy.agent.health import HealthChecks
 from antrea_proxy.agent.node_keeper import NodeKeeper
 from antrea_proxy.agent.reconciler import Reconciler, reconnect_delays
+from antrea_proxy.agent.reports import Reports
 from antrea_proxy.agent.sole import LOCK_NAME, sole_agent
 from antrea_proxy.agent.source_reports import SourceReports
-from antrea_proxy.agent.status import AgentStatus, HostReport
+from antrea_proxy.agent.status import AgentStatus
 from antrea_proxy.agent.switch import OpenFlowSwitch
 from antrea_proxy.agent.transport_announcer import announce
 from antrea_proxy.cni.errors import CniError, WiringError
@@ -123,6 +124,15 @@ class Agent:
         self._feed = Feed(self._cluster)
         self._pods: dict[str, PodInterface] = {}
         self._network: Network | None = None
+        self._events = EventRecorder(node=options.node_name, service=self._cluster.services.get)
+        status = AgentStatus(node_name=options.node_name, version=__version__, started_at=time.time())
+        self._board = StatusBoard(status)
+        self._reports = Reports(
+            status,
+            publish=self._published,
+            claimants=self._cluster.claimants,
+            problems_changed=self._events.consider,
+        )
         netlink = Netlink()
         host = Host(netlink, Nft())
         self._keeper = NodeKeeper(
@@ -132,7 +142,7 @@ class Agent:
             netlink=netlink,
             addresses=AddressWatch(),
             changed=self._node_changed,
-            report=self._host_changed,
+            report=self._reports.show_host,
         )
         self._pool = AddressPool(StateFile(options.run_dir / "pods" / "addresses.json"))
         self._wiring = PodWiring(
@@ -156,13 +166,11 @@ class Agent:
             flush=self._switch.flush,
             dump=lambda: tracked_connections(settings.ovs_run_dir, self._keeper.datapath_type, CONNTRACK_ZONE),
             followed=self._datapath_followed,
-            asked=self._flushes_asked,
+            asked=self._reports.count_flushes,
         )
         self._resynchronisations = 0
-        self._events = EventRecorder(node=options.node_name, service=self._cluster.services.get)
         self._reconciler: Reconciler
         self._health: tuple[HealthChecks, HealthServers] | None = None
-        self._board: StatusBoard
 
     async def prepare(self) -> None:
         """Make the bridge and take up the Pods that are wired already.
@@ -175,17 +183,15 @@ class Agent:
         await admission.inspect()
         await self._keeper.prepare()
         kind_of_switch = {"datapath_type": self._keeper.datapath_type, "ovs_version": self._ovs_version}
-        status = AgentStatus(node_name=options.node_name, version=__version__, started_at=time.time())
-        self._board = StatusBoard(status)
+        self._reports.describe_switch(bridge=settings.ovs_bridge, **kind_of_switch)
         self._reconciler = Reconciler(
             cluster=self._cluster,
-            status=status,
+            node_name=options.node_name,
+            reports=self._reports,
             switch=self._switch,
             network=self._compute_network,
             admit=admission.admit,
-            publish=self._published,
             cleaner=self._cleaner,
-            problems_changed=self._events.consider,
             serve=self._keeper.want_services,
             rules=Rules(
                 selection=ServiceSelection.of(settings),
@@ -197,7 +203,6 @@ class Agent:
             ),
             chooses_ports=may_choose_ports(**kind_of_switch),
         )
-        self._reconciler.describe_switch(bridge=settings.ovs_bridge, **kind_of_switch)
         if settings.antrea_proxy.proxy_all and not settings.antrea_proxy.disable_service_health_check_server:
             self._health = self._health_of_services()
         restored = await self._wiring.restore()
@@ -240,7 +245,7 @@ class Agent:
             HealthSources(
                 status=lambda: self._board.status,
                 eligible=lambda: is_eligible(self._cluster.nodes.get(node_name)),
-                report=self._reconciler.show_health,
+                report=self._reports.show_health,
                 delays=lambda: Backoff(first=1.0),
             ),
             settings.antrea_proxy,
@@ -255,7 +260,7 @@ class Agent:
         return checks, servers
 
     def _source(self) -> Source:
-        reports = SourceReports(self._reconciler.show_sources)
+        reports = SourceReports(self._reports.show_sources)
         if self._options.manifests is not None:
             return ManifestSource(directory=self._options.manifests, on_status=reports.changed)
         assert self._client is not None  # noqa: S101 - main gives one or the other
@@ -290,9 +295,6 @@ class Agent:
         except OvsdbError as error:
             raise SwitchTraceError(str(error)) from error
 
-    def _flushes_asked(self, number: int) -> None:
-        self._reconciler.count_flushes(number)
-
     async def _datapath_followed(self) -> None:
         """Wait until the datapath's flows have been compared with the flow tables once."""
         try:
@@ -323,9 +325,6 @@ class Agent:
         gc.freeze()
         gc.enable()
 
-    def _host_changed(self, report: HostReport) -> None:
-        self._reconciler.show_host(report)
-
     def _node_changed(self) -> None:
         self._reconciler.mark_network()
 
@@ -354,7 +353,7 @@ class Agent:
 
     def _why_not_ready(self) -> str | None:
         if not self._reconciler.synchronised:
-            problem = self._reconciler.status.problem or "; ".join(self._reconciler.status.network_problems)
+            problem = self._board.status.problem or "; ".join(self._board.status.network_problems)
             return f"the switch does not hold all flows yet{f': {problem}' if problem else ''}"
         return self._keeper.problem or None
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import structlog
@@ -22,16 +21,15 @@ from antrea_proxy.agent.decisions import Decisions
 from antrea_proxy.agent.errors import CommitRefused, NetworkUnknown, SwitchLost
 from antrea_proxy.agent.installation import Installation, retry_delays
 from antrea_proxy.agent.marks import Marks
+from antrea_proxy.agent.reports import Reports
 from antrea_proxy.agent.restoration import Restoration
-from antrea_proxy.agent.service_problems import Finder, ServiceProblems
-from antrea_proxy.agent.status import AgentStatus, HealthReport, HostReport, Phase, SourceReport
+from antrea_proxy.agent.status import Phase
 from antrea_proxy.agent.switch import SwitchContents
 from antrea_proxy.agent.under_way import UnderWay, portions
 from antrea_proxy.host.services import Demands, HostServices
 from antrea_proxy.kubernetes.cluster import ClusterState, Dirty
 from antrea_proxy.kubernetes.names import NamespacedName
-from antrea_proxy.kubernetes.objects import Service
-from antrea_proxy.network.values import IPAddress, Network
+from antrea_proxy.network.values import Network
 from antrea_proxy.openflow.entries import FlowDesc
 from antrea_proxy.pipeline.changes import SWEEP, Step, completion, sweep
 from antrea_proxy.pipeline.compilation import compile_network
@@ -41,7 +39,6 @@ from antrea_proxy.pipeline.service_flows import compile_services, service_owner
 from antrea_proxy.pipeline.units import EMPTY, Owner, OwnerKind, Unit
 from antrea_proxy.proxy.frontends import Rules
 from antrea_proxy.proxy.load_balancers import LoadBalancerName, LoadBalancers, desired_load_balancers
-from antrea_proxy.proxy.problems import Problem, Reason
 
 _log = structlog.get_logger(__name__)
 
@@ -52,17 +49,6 @@ LONGEST_RECONNECT_S: Final = 2.0
 def reconnect_delays() -> Backoff:
     """The delays between attempts to reach the switch."""
     return Backoff(limit=LONGEST_RECONNECT_S)
-
-
-def _nobody_asks(_: NamespacedName, __: tuple[Problem, ...]) -> None:
-    """For a loop whose status is all that is looked at."""
-
-
-def _refused(owner: Owner, error: str) -> Problem:
-    text = (
-        f"Service {owner.name}: the switch refused its flows: {error}; what it had before stays, and it is tried again"
-    )
-    return Problem(reason=Reason.REFUSED_BY_SWITCH, text=text)
 
 
 class Switch(Protocol):
@@ -97,11 +83,10 @@ class _Written:
 class Reconciler:
     """Brings the switch to what the cluster and the network ask for, and keeps it there.
 
+    `reports` is told of every step forward, and `cleaner` what was decided, and what of it the switch has confirmed.
     `network` computes the Node's network from the cluster, or says why it cannot; `admit` raises if what a switch holds
-    must not be touched; `publish` is given the new status after every step forward, `problems_changed` all that is
-    wrong with a Service whenever that may be something else, and `serve` what Services ask of the Node's own stack,
-    once the switch is ready for it. `chooses_ports` is what pipeline.capabilities says of the switch's tracker.
-    `cleaner` is told what was decided, and what of it the switch has confirmed. `reconnecting` and `retrying` make the
+    must not be touched; `serve` is given what Services ask of the Node's own stack, once the switch is ready for it.
+    `chooses_ports` is what pipeline.capabilities says of the switch's tracker. `reconnecting` and `retrying` make the
     delays between attempts to reach the switch, and at what it refused. All methods belong to the event loop's thread.
     """
 
@@ -109,24 +94,24 @@ class Reconciler:
         self,
         *,
         cluster: ClusterState,
-        status: AgentStatus,
+        node_name: str,
+        reports: Reports,
         switch: Switch,
         network: Callable[[ClusterState], Network | str],
         admit: Callable[[SwitchContents], Awaitable[None]],
-        publish: Callable[[AgentStatus], None],
         cleaner: ConnectionCleaner,
         rules: Rules,
         chooses_ports: bool = False,
-        problems_changed: Callable[[NamespacedName, tuple[Problem, ...]], None] = _nobody_asks,
         serve: Callable[[HostServices], None] = lambda _: None,
         reconnecting: Callable[[], Backoff] = reconnect_delays,
         retrying: Callable[[], Backoff] = retry_delays,
     ) -> None:
         self._cluster = cluster
+        self._node_name = node_name
+        self._reports = reports
         self._switch = switch
         self._compute_network = network
         self._admit = admit
-        self._publish = publish
         self._cleaner = cleaner
         self._serve = serve
         self._demands = Demands()
@@ -136,8 +121,7 @@ class Reconciler:
         self._ids: GroupIds[LoadBalancerName] = GroupIds()
         self._histories: Histories[LoadBalancerName] = Histories()
         self._numbers_to_release: set[LoadBalancerName] = set()
-        self._problems = ServiceProblems(problems_changed)
-        self._decisions = Decisions(problems=self._problems)
+        self._decisions = Decisions(problems=reports.problems)
         self._affinity = AffinityCare(self._decisions.affinities)
         self._installation = Installation(delays=retrying)
         self._network: Network | None = None
@@ -145,13 +129,7 @@ class Reconciler:
         self._marks = Marks()
         self._begin = asyncio.Event()
         self.synchronised = False
-        self.status = replace(
-            status,
-            load_balancers=MappingProxyType(self._decisions.load_balancers),
-            left_alone=MappingProxyType(self._decisions.left_alone),
-            service_problems=MappingProxyType(self._problems.by_service),
-            installed=MappingProxyType(self._installation.units),
-        )
+        reports.follow(self._decisions, self._installation)
 
     def mark(self, dirty: Dirty) -> None:
         """Note that these Services, or the Nodes, may have changed."""
@@ -176,47 +154,6 @@ class Reconciler:
         if refusal is not None:
             raise CommitRefused({0: refusal.error})
 
-    def show_sources(self, sources: tuple[SourceReport, ...]) -> None:
-        """Publish how the sources are doing."""
-        self.status = replace(self.status, sources=sources)
-        self._publish(self.status)
-
-    def show_health(self, health: HealthReport) -> None:
-        """Publish how health checks are doing."""
-        self.status = replace(self.status, health=health)
-        self._problems.found_in_all(
-            Finder.HEALTH_CHECKS,
-            {
-                name: (Problem(reason=Reason.HEALTH_CHECK_UNAVAILABLE, text=text),)
-                for name, text in health.of_services.items()
-            },
-        )
-        self._publish(self.status)
-
-    def count_flushes(self, number: int) -> None:
-        """Publish that the switch was asked to forget connections, by so many messages."""
-        report = replace(self.status.switch, connection_flushes=self.status.switch.connection_flushes + number)
-        self.status = replace(self.status, switch=report)
-        self._publish(self.status)
-
-    def show_host(self, report: HostReport) -> None:
-        """Publish how the Node's own network stack is doing."""
-        self.status = replace(self.status, host=report)
-        self._problems.found_in_all(
-            Finder.HOST,
-            {
-                service.metadata.namespaced_name: (Problem(reason=Reason.ROUTE_TAKEN, text=_taken(service, address)),)
-                for address in report.taken
-                for service in self._cluster.claimants(str(address))
-            },
-        )
-        self._publish(self.status)
-
-    def describe_switch(self, *, bridge: str, datapath_type: str, ovs_version: str) -> None:
-        """Say which switch it is, for the status."""
-        report = replace(self.status.switch, bridge=bridge, datapath_type=datapath_type, ovs_version=ovs_version)
-        self.status = replace(self.status, switch=report)
-
     async def run(self) -> None:
         """Go on for ever. Raises what `admit` raises."""
         await self._begin.wait()
@@ -229,8 +166,9 @@ class Reconciler:
             except NetworkUnknown:
                 await self._network_known()
             except SwitchLost as error:
-                known = not self.status.switch.connected and self.status.problem == str(error)
-                self._report_switch(connected=False)
+                status = self._reports.status
+                known = not status.switch.connected and status.problem == str(error)
+                self._reports.note_disconnected()
                 self._show(Phase.RETRYING, str(error))
                 delay = backoff.next_delay()
                 if not known:
@@ -242,7 +180,7 @@ class Reconciler:
         told = None
         while isinstance(reason := self._compute_network(self._cluster), str):
             if reason != told:
-                self.status = replace(self.status, network_problems=(reason,))
+                self._reports.note_network(self._network, (reason,))
                 self._show(Phase.STARTING, reason)
                 _log.warning("the Node has no Pod network yet", reason=reason)
                 told = reason
@@ -274,8 +212,8 @@ class Reconciler:
         await self._tend(contents.learned, time.time())
         self._installation.keep_only(units.keys() | {SWEEP})
         self.synchronised = True
-        self._report_switch(
-            connected=True,
+        self._reports.note_commit(
+            self._installation,
             resynchronised=True,
             failed=bool(refused),
             messages=written.messages,
@@ -381,8 +319,8 @@ class Reconciler:
             await self._tend(await self._switch.learned(), now)
         self._release_numbers()
         if steps:
-            self._report_switch(
-                connected=True,
+            self._reports.note_commit(
+                self._installation,
                 failed=bool(written.refused),
                 messages=written.messages,
                 seconds=time.monotonic() - started,
@@ -403,7 +341,7 @@ class Reconciler:
         self._histories.forget(free - self._decisions.load_balancers.keys())
 
     def _table(self, names: Iterable[NamespacedName]) -> LoadBalancers:
-        return desired_load_balancers(self._cluster, names, node_name=self.status.node_name, rules=self._rules)
+        return desired_load_balancers(self._cluster, names, node_name=self._node_name, rules=self._rules)
 
     def _network_units(self) -> dict[Owner, Unit]:
         """The network's units; owners that are no more get an empty one. What cannot be read stays as it was."""
@@ -415,7 +353,7 @@ class Reconciler:
             problems = tuple(map(str, found.problems))
         else:
             problems = (found,)
-        self.status = replace(self.status, network=self._network, network_problems=problems)
+        self._reports.note_network(self._network, problems)
         if self._network is None:
             return {}
         units = compile_network(self._network, chooses_ports=self._chooses_ports)
@@ -465,59 +403,21 @@ class Reconciler:
         first = self._marks.pending_since is None
         self._marks.mark(dirty, network=network)
         if first:
-            self._show(self.status.phase, self.status.problem)
+            self._show(self._reports.status.phase, self._reports.status.problem)
 
     def _arrived(self) -> None:
         refusals = self._installation.refusals
         refused = {
-            NamespacedName.parse(owner.name): (_refused(owner, refusal.error),)
+            NamespacedName.parse(owner.name): refusal.error
             for owner, refusal in refusals.items()
             if owner.kind is OwnerKind.SERVICE
         }
         self._marks.arrived(balanced=self._decisions.balanced, refused=refused)
-        self._problems.found_in_all(Finder.SWITCH, refused)
+        self._reports.note_refusals(refused)
         problem = "; ".join(f"{owner}: {refusal.error}" for owner, refusal in refusals.items())
         self._show(Phase.RETRYING if problem else Phase.RUNNING, problem)
-
-    def _report_switch(
-        self,
-        *,
-        connected: bool,
-        resynchronised: bool = False,
-        failed: bool = False,
-        messages: int = 0,
-        seconds: float | None = None,
-    ) -> None:
-        report = self.status.switch
-        if seconds is None:
-            report = replace(report, connected=connected)
-        else:
-            report = replace(
-                report,
-                connected=connected,
-                flows=self._installation.flows,
-                groups=self._installation.groups,
-                commits=report.commits + 1,
-                failed_commits=report.failed_commits + failed,
-                messages=report.messages + messages,
-                resynchronisations=report.resynchronisations + resynchronised,
-                last_commit_seconds=seconds,
-                commit_durations=report.commit_durations.with_more(seconds),
-                last_commit_at=time.time(),
-            )
-        self.status = replace(self.status, switch=report)
 
     def _show(self, phase: Phase, problem: str) -> None:
         times = (self._marks.pending_since, self._installation.oldest_refusal())
         pending = min((time for time in times if time is not None), default=None)
-        self.status = replace(
-            self.status, phase=phase, problem=problem, pending_since=pending, changes=self._marks.counted
-        )
-        self._publish(self.status)
-
-
-def _taken(service: Service, address: IPAddress) -> str:
-    return (
-        f"Service {service.metadata.namespaced_name}: {address}: this Node has a route to it that is not the proxy's, "
-        f"so that Pods alone reach the Service there; remove it if nobody needs it: ip route del {address}"
-    )
+        self._reports.show_phase(phase, problem, pending_since=pending, changes=self._marks.counted)

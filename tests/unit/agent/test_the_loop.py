@@ -434,7 +434,7 @@ def test_what_the_switch_would_not_sweep_is_swept_later() -> None:
             pass
         again = Loop(switch=loop.switch)
         again.list([B])
-        cookies = {entry.cookie for entry in loop.reconciler.status.installed[OWNER_A].flows}
+        cookies = {entry.cookie for entry in loop.reports.status.installed[OWNER_A].flows}
         loop.switch.refuses = lambda message: getattr(message, "cookie", None) in cookies
         async with again.running():
             assert Owner(OwnerKind.SERVICE, "default/a") not in again.last().installed
@@ -448,6 +448,6 @@ def test_what_the_switch_would_not_sweep_is_swept_later() -> None:
 
 def test_the_status_describes_the_switch_from_the_start() -> None:
     loop = Loop()
-    loop.reconciler.describe_switch(bridge="br-int", datapath_type="netdev", ovs_version="3.1.0")
-    expected = replace(loop.reconciler.status.switch, bridge="br-int", datapath_type="netdev", ovs_version="3.1.0")
-    assert loop.reconciler.status.switch == expected
+    loop.reports.describe_switch(bridge="br-int", datapath_type="netdev", ovs_version="3.1.0")
+    expected = replace(loop.reports.status.switch, bridge="br-int", datapath_type="netdev", ovs_version="3.1.0")
+    assert loop.reports.status.switch == expected

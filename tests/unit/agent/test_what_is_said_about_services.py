@@ -243,10 +243,10 @@ def test_what_the_switch_refuses_and_what_health_checks_lack_are_problems_of_the
             await loop.settled()
             (refused,) = loop.last().service_problems[WEB]
             assert refused.reason is Reason.REFUSED_BY_SWITCH
-            loop.reconciler.show_health(HealthReport(of_services={WEB: "port 30000 is taken"}))
+            loop.reports.show_health(HealthReport(of_services={WEB: "port 30000 is taken"}))
             reasons = [problem.reason for problem in loop.last().service_problems[WEB]]
             assert reasons == [Reason.REFUSED_BY_SWITCH, Reason.HEALTH_CHECK_UNAVAILABLE]
-            loop.reconciler.show_health(HealthReport())
+            loop.reports.show_health(HealthReport())
             loop.switch.refuses = lambda _: False
             await loop.until(lambda: not loop.last().service_problems)
 
