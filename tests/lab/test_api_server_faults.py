@@ -14,7 +14,7 @@ from lab_stage import BOTH_PROTOCOLS, DUAL, Stage, ask_agent, await_service
 
 RECOVERY_S = 60.0
 """An agent waits up to 30 s between two tries, and a little for the list."""
-TOLD = {Fault.GONE: "410", Fault.BUSY: "429", Fault.BROKEN: "500"}
+TOLD = {Fault.GONE: "410", Fault.BUSY: "429", Fault.BROKEN: "500", Fault.FORBID: "403"}
 """What an agent's status says meanwhile, where the server gives a reason."""
 
 
@@ -28,9 +28,9 @@ def _fault(stage: Stage, fault: Fault) -> Iterator[None]:
 
 
 def _is_told(stage: Stage, code: str) -> bool:
-    """Whether an agent's status says of the Services' source that the server answered so."""
+    """Whether an agent's status says of a source that the server answered so."""
     sources = [item for node in stage.nodes for item in ask_agent(stage.cluster, node, "/v1/status")["sources"]]
-    return any(code in item["lastError"] for item in sources if item["kind"] == "Service")
+    return any(f" with {code} " in item["lastError"] for item in sources if item["connectedSince"] is None)
 
 
 def _answers(stage: Stage, address: str) -> set[str]:
@@ -74,3 +74,32 @@ def test_traffic_goes_on_and_changes_arrive_after(stage: Stage, fault: Fault) ->
     assert _answers(stage, stage.cluster_ips(during)[0]) == set(stage.servers)
     assert stage.cluster.status()["notes"] == []
     stage.remove(before, during)
+
+
+def test_a_missing_right_is_told_with_the_rule_to_add_and_all_is_followed_again_when_it_is_there(stage: Stage) -> None:
+    """What is forbidden alone stands still: the other kinds are followed meanwhile."""
+    cluster, node = stage.cluster, stage.nodes[0]
+    address = stage.service("granted", endpoints=3)[0]
+
+    def slices() -> str:
+        sources = {item["kind"]: item for item in ask_agent(cluster, node, "/v1/status")["sources"]}
+        assert sources["Service"]["connectedSince"] is not None or "403" not in sources["Service"]["lastError"]
+        told: str = "" if sources["EndpointSlice"]["connectedSince"] else sources["EndpointSlice"]["lastError"]
+        return told
+
+    with _fault(stage, Fault.FORBID):
+        wait_until(lambda: "403" in slices(), "the refusal is told")
+        told = slices()
+        assert 'User "admin" cannot ' in told
+        assert 'resource "endpointslices" in API group "discovery.k8s.io" at the cluster scope' in told
+        rule = '{apiGroups: ["discovery.k8s.io"], resources: [endpointslices], verbs: [list, watch]}'
+        assert f"add to a ClusterRole of the user of kubeconfig {cluster.places.node(node).kubeconfig}" in told
+        assert rule in told
+        assert told.replace('"', '\\"') in cluster.places.node(node).agent_log.read_text()
+        cluster.kubectl("label", "pod", "-n", stage.namespace, stage.servers[0], "app=none", "--overwrite")
+        assert _answers(stage, address) == set(stage.servers)
+    await_service(cluster, stage.namespace, "granted", endpoints=2, seconds=RECOVERY_S)
+    assert _answers(stage, address) == set(stage.servers[1:])
+    cluster.kubectl("label", "pod", "-n", stage.namespace, stage.servers[0], "app=server", "--overwrite")
+    await_service(cluster, stage.namespace, "granted", endpoints=3)
+    stage.remove("granted")

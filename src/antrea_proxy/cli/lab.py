@@ -19,7 +19,7 @@ from antrea_proxy.lab import control_socket, lifecycle
 from antrea_proxy.lab.errors import LabError
 from antrea_proxy.lab.exec_command import EXAMPLES as EXEC_EXAMPLES
 from antrea_proxy.lab.exec_command import host_netns
-from antrea_proxy.lab.fault import Fault
+from antrea_proxy.lab.fault import FORBIDDEN_KIND, Fault
 from antrea_proxy.lab.options import Datapath, EncapMode, IPFamily, Tunnel
 from antrea_proxy.lab.places import DEFAULT_NAME, Places
 
@@ -254,7 +254,7 @@ def route(
 
 
 @app.command(
-    epilog=_examples("fault drop-watches", "fault off", "fault busy --for 30")
+    epilog=_examples("fault drop-watches", "fault off", "fault busy --for 30", "fault forbid --kind services")
     + "\n\n\b\nFaults:\n"
     + "\n".join(f"  {fault.value:<13} {fault.meaning}" for fault in Fault)
 )
@@ -264,13 +264,16 @@ def fault(
     seconds: Annotated[
         float | None, typer.Option("--for", min=0, help="Wait so many seconds and switch it off again.")
     ] = None,
+    kind: Annotated[
+        str, typer.Option(metavar="PLURAL", help="Of what `forbid` refuses lists and watches, such as `services`.")
+    ] = FORBIDDEN_KIND,
 ) -> None:
     """Have the API server fail the agents, until the fault is switched off; kubectl goes on as before."""
     if what not in {*Fault, "off"}:
         typer.echo(f"error: {what!r} is no fault: choose {', '.join(Fault)} or off", err=True)
         raise typer.Exit(_USAGE)
     with _errors():
-        control_socket.ask(context.obj, "fault", fault=None if what == "off" else what)
+        control_socket.ask(context.obj, "fault", fault=None if what == "off" else what, kind=kind)
         if what != "off" and seconds is not None:
             try:
                 time.sleep(seconds)

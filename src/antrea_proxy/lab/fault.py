@@ -10,6 +10,10 @@ WATCH_SECONDS = 0.5
 """How long a watch lives while watches are dropped."""
 
 
+FORBIDDEN_KIND = "endpointslices"
+"""Of what lists and watches are forbidden, where nothing else is asked for: the plural of a kind."""
+
+
 class Fault(StrEnum):
     """What is wrong, until it is switched off again."""
 
@@ -20,6 +24,7 @@ class Fault(StrEnum):
     STALL = "stall"
     CUT = "cut"
     NO_WATCH_LIST = "no-watch-list"
+    FORBID = "forbid"
 
     @property
     def meaning(self) -> str:
@@ -34,5 +39,6 @@ _MEANINGS = {
     Fault.BROKEN: "every request is answered 500",
     Fault.STALL: "requests are taken and not answered, and watches fall silent",
     Fault.NO_WATCH_LIST: "watches that begin with a list are refused, as by servers that have none",
+    Fault.FORBID: "lists and watches of EndpointSlices (or of --kind) are answered 403, as without a right",
     Fault.CUT: "every answer and every event is closed in mid-object",
 }

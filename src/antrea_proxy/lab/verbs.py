@@ -11,7 +11,7 @@ from antrea_proxy.lab.api_server.resources import NODES, PODS
 from antrea_proxy.lab.control_plane.nodes import is_ready
 from antrea_proxy.lab.control_server import Handler
 from antrea_proxy.lab.errors import LabError
-from antrea_proxy.lab.fault import Fault
+from antrea_proxy.lab.fault import FORBIDDEN_KIND, Fault
 
 if TYPE_CHECKING:
     from antrea_proxy.lab.daemon import Lab
@@ -65,7 +65,8 @@ class Verbs:
         return {}
 
     async def _fault(self, request: JsonObject) -> JsonObject:
-        self._lab.faults.switch(None if request["fault"] is None else Fault(request["fault"]))
+        fault = None if request["fault"] is None else Fault(request["fault"])
+        self._lab.faults.switch(fault, kind=str(request.get("kind", FORBIDDEN_KIND)))
         return {}
 
     def _node(self, name: str) -> LabNode:

@@ -81,7 +81,8 @@ class ClusterAccess:
     """One API server and one user of it.
 
     `ca` None means the machine's own trusted CAs. `tls_server_name` is the name that the certificate must have, None
-    for the name in the URL. `origin` is where all of this was read, for messages.
+    for the name in the URL. `origin` is where all of this was read, for messages. `kubeconfig` is the file, where
+    it was one, and `context` the context that was asked for in it, None for the file's current one.
     """
 
     server: str
@@ -91,3 +92,5 @@ class ClusterAccess:
     tls_server_name: str | None = None
     login: Login | None = None
     client_certificate: ClientCertificate | None = None
+    kubeconfig: Path | None = None
+    context: str | None = None

@@ -8,6 +8,7 @@ importing httpx2 besides aiohttp takes 5 MB more (44 MB instead of 39 MB of resi
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +22,9 @@ from antrea_proxy.sources.access import ClusterAccess
 from antrea_proxy.sources.connections import Connections
 from antrea_proxy.sources.credentials import Credential, Credentials
 from antrea_proxy.sources.errors import RefusedError, UnreachableError, WrongCertificateError
+from antrea_proxy.sources.expiry import ca_complaint, client_complaint
+from antrea_proxy.sources.followed_access import FollowedAccess
+from antrea_proxy.sources.rights import missing_right
 from antrea_proxy.sources.tls import TlsContexts
 
 CONNECT_TIMEOUT_S: Final = 10.0
@@ -29,6 +33,9 @@ ANSWER_TIMEOUT_S: Final = 60.0
 BUFFER_BYTES: Final = 1 << 20
 """What a watch may hold while its consumer is busy, before TCP slows the server down: about 1,000 events."""
 _UNAUTHORIZED: Final = 401
+_FORBIDDEN: Final = 403
+_CERTIFICATE_HAS_EXPIRED: Final = 10
+"""OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED, x509_vfy.h."""
 _FIRST_ERROR: Final = 400
 
 
@@ -54,12 +61,17 @@ class ApiClient:
 
     def __init__(self, access: ClusterAccess, *, server_override: str = "", user_agent: str = "antrea-proxy") -> None:
         """Prepare; nothing is connected yet. `server_override` replaces the URL (`kubeAPIServerOverride`)."""
-        self.access = replace(access, server=server_override.rstrip("/")) if server_override else access
-        self._credentials = Credentials(access=self.access)
-        self._tls = TlsContexts(access=self.access)
+        self._server_override = server_override.rstrip("/")
+        self._followed = FollowedAccess(access)
+        self._use(access)
         self._connections = Connections()
         self._user_agent = user_agent
         self._session: aiohttp.ClientSession | None = None
+
+    def _use(self, access: ClusterAccess) -> None:
+        self.access = replace(access, server=self._server_override or access.server)
+        self._credentials = Credentials(access=self.access)
+        self._tls = TlsContexts(access=self.access)
 
     async def __aenter__(self) -> Self:
         # identity: compressing 40 MB would cost the server and us more time than a cluster's network saves.
@@ -117,9 +129,9 @@ class ApiClient:
             if response.status == _UNAUTHORIZED:
                 response.release()
                 self._credentials.reject(credential)
-                response, _ = await self._send(request)
+                response, credential = await self._send(request)
             if response.status >= _FIRST_ERROR:
-                raise await self._refusal(request, response)
+                raise await self._refusal(request, response, credential)
             yield response
         finally:
             if response.content.at_eof():
@@ -130,11 +142,13 @@ class ApiClient:
     async def _send(self, request: Request) -> tuple[aiohttp.ClientResponse, Credential]:
         if self._session is None:
             raise RuntimeError("ApiClient is used outside of its `async with`")
+        if (renewed := self._followed.changed()) is not None:
+            self._use(renewed)
         credential = await self._credentials.current()
         headers = {"Authorization": credential.authorization} if credential.authorization else {}
         if request.body is not None:
             headers["Content-Type"] = request.content_type
-        with self._translated():
+        with self._translated(credential):
             response = await self._session.request(
                 request.method,
                 self.access.server + request.path,
@@ -148,14 +162,20 @@ class ApiClient:
             )
         return response, credential
 
-    async def _refusal(self, request: Request, response: aiohttp.ClientResponse) -> RefusedError:
-        with self._translated():
+    async def _refusal(
+        self, request: Request, response: aiohttp.ClientResponse, credential: Credential
+    ) -> RefusedError:
+        with self._translated(credential):
             body = await response.read()
         try:
             status = msgspec.json.decode(body, type=_Status)
         except msgspec.DecodeError:
             status = _Status(message=body[:200].decode(errors="replace"))
-        remedy = _REMEDIES.get(response.status, "").format(origin=self.access.origin)
+        remedy = ""
+        if response.status == _UNAUTHORIZED:
+            remedy = self._complaints(credential) or f"; renew the credentials of {self.access.origin}"
+        elif response.status == _FORBIDDEN:
+            remedy = f"; {missing_right(request.method, request.path, self.access.origin)}"
         return RefusedError(
             f"{self.server} answered {request.method} {request.path} with {response.status}"
             f" {response.reason or ''}: {status.message or 'no reason given'}{remedy}",
@@ -165,34 +185,46 @@ class ApiClient:
         )
 
     @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self, credential: Credential | None = None) -> Iterator[None]:
         try:
             yield
         except aiohttp.ClientConnectorCertificateError as error:
             raise self._wrong_certificate(error.certificate_error) from error
         except aiohttp.ClientConnectorSSLError as error:
+            hint = "; check that the URL is the API server's and the client certificate is good"
             raise WrongCertificateError(
-                f"{self.server}: no TLS connection could be made ({error.os_error}); check that the URL is the API "
-                f"server's and the client certificate is good ({self.access.origin})"
+                f"{self.server}: no TLS connection could be made ({error.os_error})"
+                f"{self._complaints(credential) or f'{hint} ({self.access.origin})'}"
             ) from error
         except TimeoutError as error:
             raise UnreachableError(f"{self.server}: no answer in time; is it up, and is there a way to it?") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise UnreachableError(f"{self.server}: {_in_words(error)}") from error
+            # In TLS 1.3 the server refuses our certificate after the handshake: any later error may be that.
+            raise UnreachableError(f"{self.server}: {_in_words(error)}{self._complaints(credential)}") from error
+
+    def _complaints(self, credential: Credential | None) -> str:
+        """What is known to be wrong with whom we say that we are, each behind a semicolon."""
+        client = (credential.certificate if credential else None) or self.access.client_certificate
+        told = (client_complaint(self.access, client, dt.datetime.now(dt.UTC)), self._followed.problem)
+        return "".join(f"; {text}" for text in told if text)
 
     def _wrong_certificate(self, error: Exception) -> WrongCertificateError:
         reason = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else str(error)
-        ca = self.access.ca if self.access.ca is not None else "the machine's own trusted CAs"
-        return WrongCertificateError(
-            f"{self.server}: its certificate is not trusted: {reason}; it was checked against the CA {ca} of "
-            f"{self.access.origin}. Correct certificate-authority (or tls-server-name) there, or the server's URL"
-        )
-
-
-_REMEDIES: Final = {
-    401: "; renew the credentials of {origin}",
-    403: "; grant the rights to the user of {origin} (kubectl auth can-i, ClusterRole)",
-}
+        now = dt.datetime.now(dt.UTC)
+        if complaint := ca_complaint(self.access, now):
+            remedy = complaint
+        elif isinstance(error, ssl.SSLCertVerificationError) and error.verify_code == _CERTIFICATE_HAS_EXPIRED:
+            remedy = (
+                f"renew the server's certificate, or correct this machine's clock ({now:%Y-%m-%d %H:%M:%S} UTC by it)"
+            )
+        else:
+            ca = self.access.ca if self.access.ca is not None else "the machine's own trusted CAs"
+            remedy = (
+                f"it was checked against the CA {ca} of {self.access.origin}. "
+                "Correct certificate-authority (or tls-server-name) there, or the server's URL"
+            )
+        told = f"; {self._followed.problem}" if self._followed.problem else ""
+        return WrongCertificateError(f"{self.server}: its certificate is not trusted: {reason}; {remedy}{told}")
 
 
 def _seconds(header: str | None) -> float | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -120,7 +121,8 @@ def read_kubeconfig(path: Path, context: str | None = None) -> ClusterAccess:
     chosen = _find(path, "context", wanted, contexts)
     cluster = _find(path, "cluster", chosen.cluster, clusters)
     user = _find(path, "user", chosen.user, users) if chosen.user else _User()
-    return _Reader(path=path, origin=f"kubeconfig {path}, context {wanted}").access(cluster, user)
+    access = _Reader(path=path, origin=f"kubeconfig {path}, context {wanted}").access(cluster, user)
+    return replace(access, kubeconfig=path, context=context)
 
 
 def read_service_account(environment: Mapping[str, str], directory: Path = SERVICE_ACCOUNT) -> ClusterAccess:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import datetime as dt
 import json
+import ssl
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -116,6 +118,140 @@ def test_a_server_that_wants_a_client_certificate_is_named_and_so_is_the_remedy(
     """TLS itself only says that something is required."""
     with pytest.raises(UnreachableError, match=r"https://127.0.0.1:\d+: "):
         fetch(_OK, clients=trustme.CA(), access=lambda server: read_kubeconfig(server.kubeconfig(tmp_path / "k")))
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "told"),
+    [
+        (-9, -2, "the certificate in {field} of {origin} expired on {ends}; put a new one there"),
+        (2, 9, "the certificate in {field} of {origin} is not valid before {begins}; correct this machine's clock"),
+    ],
+)
+@pytest.mark.parametrize("inline", [True, False])
+def test_a_client_certificate_out_of_its_time_is_named_with_its_field_and_date(
+    tmp_path: Path, begins: int, ends: int, told: str, *, inline: bool
+) -> None:
+    """The server says no more than that it is expired, and many servers not even that; TLS has no word of a file."""
+    now = dt.datetime.now(dt.UTC).replace(microsecond=0)
+    clients = trustme.CA()
+    dates: dict[str, Any] = {"not_before": now + dt.timedelta(days=begins), "not_after": now + dt.timedelta(days=ends)}
+    issued = clients.issue_cert(common_name="node-1", **dates)
+    certificate, key = issued.cert_chain_pems[0].bytes(), issued.private_key_pem.bytes()
+    (tmp_path / "crt").write_bytes(certificate)
+    (tmp_path / "key").write_bytes(key)
+    user: dict[str, Any] = {"client_certificate": "crt", "client_key": "key"}
+    if inline:
+        user = {
+            "client_certificate_data": base64.b64encode(certificate).decode(),
+            "client_key_data": base64.b64encode(key).decode(),
+        }
+    with pytest.raises(UnreachableError) as caught:
+        fetch(_OK, clients=clients, access=lambda server: read_kubeconfig(server.kubeconfig(tmp_path / "k", **user)))
+    words = {name.removeprefix("not_"): f"{date:%Y-%m-%d %H:%M:%S} UTC" for name, date in dates.items()}
+    expected = told.format(
+        field="client-certificate-data" if inline else f"client-certificate: {tmp_path / 'crt'}",
+        origin=f"kubeconfig {tmp_path / 'k'}, context test",
+        begins=words["before"],
+        ends=words["after"],
+    )
+    assert expected in str(caught.value)
+
+
+def test_a_401_for_a_certificate_that_has_expired_says_so(tmp_path: Path) -> None:
+    """As the real API server answers: it looks at the dates behind TLS."""
+    issued = trustme.CA().issue_cert(
+        common_name="node-1",
+        not_before=dt.datetime(2020, 1, 1, tzinfo=dt.UTC),
+        not_after=dt.datetime(2021, 1, 1, tzinfo=dt.UTC),
+    )
+    (tmp_path / "crt").write_bytes(issued.cert_chain_pems[0].bytes())
+    (tmp_path / "key").write_bytes(issued.private_key_pem.bytes())
+    user: dict[str, Any] = {"client_certificate": "crt", "client_key": "key"}
+    refused = answer(401, {"kind": "Status", "message": "Unauthorized"})
+    with pytest.raises(RefusedError, match=r"Unauthorized; the certificate in .* expired on 2021-01-01 00:00:00 UTC"):
+        fetch(refused, refused, access=lambda server: read_kubeconfig(server.kubeconfig(tmp_path / "k", **user)))
+
+
+@pytest.mark.parametrize("what", ["server", "ca"])
+def test_a_servers_certificate_or_a_ca_that_has_expired_is_told_apart(tmp_path: Path, what: str) -> None:
+    """OpenSSL says of both that a certificate has expired; the one is the server's to renew, the other ours."""
+    past: dict[str, Any] = {
+        "not_before": dt.datetime(2020, 1, 1, tzinfo=dt.UTC),
+        "not_after": dt.datetime(2021, 1, 1, tzinfo=dt.UTC),
+    }
+    ca = trustme.CA()
+    issued = ca.issue_cert("127.0.0.1", **(past if what == "server" else {}))
+    trusted = trustme.CA().issue_cert("ca", **past) if what == "ca" else None
+
+    async def run() -> str:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        issued.configure_cert(context)
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context)
+        pem = trusted.cert_chain_pems[0].bytes() if trusted else ca.cert_pem.bytes()
+        cluster = {
+            "server": f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}",
+            "certificate-authority-data": base64.b64encode(pem).decode(),
+        }
+        access = read_kubeconfig(kubeconfig(tmp_path / "k", clusters=[{"name": "c", "cluster": cluster}]))
+        async with server, ApiClient(access) as client:
+            with pytest.raises(WrongCertificateError) as caught:
+                await client.fetch(_VERSION)
+        return str(caught.value)
+
+    told = asyncio.run(run())
+    if what == "server":
+        assert "certificate has expired; renew the server's certificate" in told
+    else:
+        assert f"the CA in certificate-authority-data of kubeconfig {tmp_path / 'k'}" in told
+        assert "expired on 2021-01-01 00:00:00 UTC; put a new one there" in told
+
+
+def test_a_kubeconfig_that_is_written_anew_is_read_anew(tmp_path: Path) -> None:
+    """Tokens in it as well as certificates, without a restart."""
+    path = tmp_path / "k"
+
+    async def run() -> list[str]:
+        async with scripted(_OK, _OK) as server, asyncio.timeout(20):
+            async with ApiClient(read_kubeconfig(server.kubeconfig(path, token="t0"))) as client:  # noqa: S106  # a test's
+                await client.fetch(_VERSION)
+                server.kubeconfig(path, token="t1-renewed")  # noqa: S106  # a test's
+                await client.fetch(_VERSION)
+            return [headers["Authorization"] for headers in server.headers]
+
+    assert asyncio.run(run()) == ["Bearer t0", "Bearer t1-renewed"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"contexts": []}, "there is no context 'test'"),
+        (
+            {"clusters": [{"name": "test", "cluster": {"server": "https://192.0.2.7:6443"}}]},
+            "names another API server now, https://192.0.2.7:6443: restart the agent to follow that one",
+        ),
+    ],
+)
+def test_a_kubeconfig_that_becomes_unusable_is_told_and_what_it_held_before_goes_on(
+    tmp_path: Path, changes: dict[str, Any], told: str
+) -> None:
+    """Told with the first request that fails; one that another server is named in could mix up two clusters."""
+    path = tmp_path / "k"
+
+    async def run() -> str:
+        refused = answer(401, {"kind": "Status"})
+        async with (
+            scripted(_OK, _OK, refused, refused) as server,
+            asyncio.timeout(20),
+            ApiClient(read_kubeconfig(server.kubeconfig(path, token="t0"))) as client,  # noqa: S106  # a test's
+        ):
+            await client.fetch(_VERSION)
+            path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **changes}))
+            await client.fetch(_VERSION)
+            with pytest.raises(RefusedError) as caught:
+                await client.fetch(_VERSION)
+        return str(caught.value)
+
+    assert told in asyncio.run(run())
 
 
 def test_a_token_file_is_read_again_when_the_server_refuses_the_token(tmp_path: Path) -> None:

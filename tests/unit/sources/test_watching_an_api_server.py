@@ -154,7 +154,8 @@ def test_a_busy_server_is_given_the_time_that_it_asks_for(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("status", "word"), [(401, "renew the credentials"), (403, "grant the rights"), (500, "no reason given")]
+    ("status", "word"),
+    [(401, "renew the credentials"), (403, "resources: [services], verbs: [list, watch]"), (500, "no reason given")],
 )
 def test_a_refusal_is_told_with_its_remedy_and_tried_again(tmp_path: Path, status: int, word: str) -> None:
     """The rights may be granted while we wait."""
@@ -321,7 +322,7 @@ def test_a_watch_that_is_refused_for_being_too_many_goes_on_where_it_was(tmp_pat
 
 
 def test_a_certificate_of_another_ca_is_told_with_server_ca_and_remedy(tmp_path: Path) -> None:
-    """It is refused, not accepted, and tried again: the kubeconfig is not read anew, but a CA file may be."""
+    """It is refused, not accepted, and tried again: the kubeconfig may be written anew."""
 
     async def run() -> str:
         statuses: list[SourceStatus] = []

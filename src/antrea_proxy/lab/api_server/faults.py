@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 
 from aiohttp import web
 
 from antrea_proxy.lab.api_server.errors import ApiError, expired, internal_error, invalid_options
 from antrea_proxy.lab.api_server.replies import Reply, refusal_reply
-from antrea_proxy.lab.fault import RETRY_AFTER_SECONDS, WATCH_SECONDS, Fault
+from antrea_proxy.lab.api_server.requests import Request, parse_target
+from antrea_proxy.lab.fault import FORBIDDEN_KIND, RETRY_AFTER_SECONDS, WATCH_SECONDS, Fault
 
 AGENT = "antrea-proxy"
 """How the agents' requests begin their User-Agent."""
@@ -20,12 +21,17 @@ class Faults:
 
     def __init__(self) -> None:
         self.current: Fault | None = None
+        self._forbidden_kind = FORBIDDEN_KIND
         self._changed = asyncio.Event()
         self._watches: dict[int, web.Request] = {}
 
-    def switch(self, fault: Fault | None) -> None:
-        """Have a fault from now on, or none. Watches that are open are reset, but those that a stall keeps silent."""
+    def switch(self, fault: Fault | None, *, kind: str = FORBIDDEN_KIND) -> None:
+        """Have a fault from now on, or none; `kind` is the plural of what is forbidden.
+
+        Watches that are open are reset, but those that a stall keeps silent.
+        """
         self.current = fault
+        self._forbidden_kind = kind
         self._changed.set()
         self._changed = asyncio.Event()
         if fault not in {Fault.STALL, Fault.CUT}:
@@ -36,8 +42,9 @@ class Faults:
         """Whether a request is an agent's."""
         return http.headers.get("User-Agent", "").startswith(AGENT)
 
-    def refusal(self, query: Mapping[str, str], *, watch: bool) -> Reply | None:
+    def refusal(self, request: Request, *, user: str) -> Reply | None:
         """Give what an agent is answered in place of the truth, None where it is answered."""
+        watch = request.flag("watch")
         match self.current:
             case Fault.BUSY:
                 error = ApiError(429, "TooManyRequests", "the server has received too many requests")
@@ -46,11 +53,31 @@ class Faults:
                 return refusal_reply(internal_error())
             case Fault.GONE if watch:
                 return refusal_reply(expired("too old resource version: the lab has this fault switched on"))
-            case Fault.NO_WATCH_LIST if watch and "sendInitialEvents" in query:
+            case Fault.FORBID if request.method == "GET":
+                return self._forbidden(request, "watch" if watch else "list", user)
+            case Fault.NO_WATCH_LIST if watch and "sendInitialEvents" in request.query:
                 detail = "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled"
                 return refusal_reply(invalid_options("sendInitialEvents", detail))
             case _:
                 return None
+
+    def _forbidden(self, request: Request, verb: str, user: str) -> Reply | None:
+        """Answer as the RBAC authorizer does; Source: kubernetes `apiserver/pkg/endpoints/handlers/responsewriters`."""
+        try:
+            target = parse_target(request.path)
+        except ApiError:
+            return None
+        resource = target.resource
+        if resource.plural != self._forbidden_kind or target.name is not None:
+            return None
+        where = f'in the namespace "{target.namespace}"' if target.namespace else "at the cluster scope"
+        why = (
+            f'User "{user}" cannot {verb} resource "{resource.plural}" in API group "{resource.group}" {where}: '
+            "the lab has this fault switched on"
+        )
+        text = f"{resource.qualified} is forbidden: {why}"
+        details = {"group": resource.group, "kind": resource.plural}
+        return refusal_reply(ApiError(403, "Forbidden", text, details))
 
     async def stalled(self) -> None:
         """Wait while the server stalls."""

@@ -6,8 +6,9 @@ import asyncio
 import secrets
 import socket
 import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -27,6 +28,8 @@ _LOG = structlog.get_logger(__name__)
 LARGEST_BODY = 3 * 1024 * 1024
 """Bytes of a request's body, as in the real server."""
 _SHUTDOWN_SECONDS = 1.0
+_ANONYMOUS = "system:anonymous"
+_TOKENS_USER = "admin"
 
 
 def listening_socket(host: str, port: int = 0) -> socket.socket:
@@ -115,14 +118,14 @@ class ApiServer:
 
     async def _handle(self, http: web.Request) -> web.StreamResponse:
         try:
-            self._authenticate(http)
+            user = self._authenticate(http)
             request = await _read(http)
         except ApiError as error:
             return _whole(refusal_reply(error))
         faulty = self.faults.concerns(http)
         if faulty:
             await self.faults.stalled()
-            if (refusal := self.faults.refusal(request.query, watch=request.flag("watch"))) is not None:
+            if (refusal := self.faults.refusal(request, user=user)) is not None:
                 return _whole(refusal)
         try:
             answer = self._api.answer(request)
@@ -135,8 +138,8 @@ class ApiServer:
             return await _send_half(http, answer)
         return _whole(answer)
 
-    def _authenticate(self, http: web.Request) -> None:
-        """Accept a certificate of our authority or the token.
+    def _authenticate(self, http: web.Request) -> str:
+        """Accept a certificate of our authority or the token, and give the user's name.
 
         Raises ApiError: 401 for an unknown token, 403 for anybody else who wants more than to know whether we live.
         """
@@ -145,14 +148,15 @@ class ApiServer:
             scheme, _, token = header.partition(" ")
             if scheme.lower() != "bearer" or not secrets.compare_digest(token.strip(), self.token):
                 raise unauthorized()
-            return
+            return _TOKENS_USER
         tls = http.transport.get_extra_info("ssl_object") if http.transport else None
-        if isinstance(tls, ssl.SSLObject) and tls.getpeercert():
-            return
+        if isinstance(tls, ssl.SSLObject) and (certificate := tls.getpeercert()):
+            return _common_name(certificate)
         if http.path not in PUBLIC_PATHS:
             verb = http.method.lower()
-            text = f'forbidden: User "system:anonymous" cannot {verb} path "{http.path}"'
+            text = f'forbidden: User "{_ANONYMOUS}" cannot {verb} path "{http.path}"'
             raise ApiError(403, "Forbidden", text)
+        return _ANONYMOUS
 
     async def _send_watch(self, http: web.Request, reply: WatchReply) -> web.StreamResponse:
         response = web.StreamResponse(
@@ -173,6 +177,12 @@ class ApiServer:
             if task is not None:
                 self._watches.discard(task)
         return response
+
+
+def _common_name(certificate: Mapping[str, Any]) -> str:
+    """Give the name of a certificate's subject (of `SSLObject.getpeercert`): to the API server, the user's."""
+    names = dict(pair for attributes in certificate["subject"] for pair in attributes)
+    return str(names.get("commonName", ""))
 
 
 async def _read(http: web.Request) -> Request:
