@@ -59,13 +59,13 @@ class ClusterState:
     hint_numbers: Interner[EndpointHints] = field(default_factory=Interner)
     triggers_after: float = math.inf
     _slices: dict[NamespacedName, SliceEndpoints] = field(default_factory=dict)
-    _slices_of: dict[NamespacedName, dict[NamespacedName, SliceEndpoints]] = field(default_factory=dict)
-    _claims: dict[str, set[NamespacedName]] = field(default_factory=dict)
+    _slices_of: dict[NamespacedName, tuple[SliceEndpoints, ...]] = field(default_factory=dict)
+    """Tuples, since almost all hold one: a dictionary or a set takes five times their memory."""
+    _claims: dict[str, tuple[NamespacedName, ...]] = field(default_factory=dict)
 
-    def slices_of(self, service: NamespacedName) -> Iterable[SliceEndpoints]:
+    def slices_of(self, service: NamespacedName) -> Sequence[SliceEndpoints]:
         """The Service's EndpointSlices by name: of an endpoint that stands in two of them, alike, the first counts."""
-        known = self._slices_of.get(service, {})
-        return known.values() if len(known) <= 1 else [known[name] for name in sorted(known)]
+        return self._slices_of.get(service, ())
 
     def zone_of(self, node: str) -> str:
         """The Node's zone; empty where it is not known or bears none."""
@@ -112,29 +112,28 @@ class ClusterState:
         services: set[NamespacedName] = set()
         triggers: list[Trigger] = []
         for item in slice_endpoints(items, nodes=self.node_numbers, hints=self.hint_numbers):
-            previous = self._slices.get(item.name)
-            if previous is not None and previous.service != item.service:
-                services |= self.remove_slice(item.name).services
             if item.triggered_at > self.triggers_after and self._is_news(item):
                 triggers.append((item.service, item.triggered_at))
+            if item.name in self._slices:
+                services |= self.remove_slice(item.name).services
             self._slices[item.name] = item
-            self._slices_of.setdefault(item.service, {})[item.name] = item
+            others = self.slices_of(item.service)
+            self._slices_of[item.service] = tuple(sorted((*others, item), key=_slice_name)) if others else (item,)
             services.add(item.service)
         return Dirty(services=frozenset(services), triggers=tuple(triggers), endpoint_slice_changes=len(items))
 
     def _is_news(self, item: SliceEndpoints) -> bool:
         """Whether no slice of the Service told of this moment yet: it stays written there, and may be in several."""
-        known = self._slices_of.get(item.service, {}).values()
-        return item.triggered_at not in (other.triggered_at for other in known)
+        return item.triggered_at not in (other.triggered_at for other in self.slices_of(item.service))
 
     def remove_slice(self, name: NamespacedName) -> Dirty:
         """Forget an EndpointSlice."""
         item = self._slices.pop(name, None)
         if item is None:
             return Dirty()
-        remaining = self._slices_of[item.service]
-        del remaining[name]
-        if not remaining:
+        if remaining := tuple(other for other in self._slices_of[item.service] if other is not item):
+            self._slices_of[item.service] = remaining
+        else:
             del self._slices_of[item.service]
         return Dirty(services=frozenset({item.service}), endpoint_slice_changes=1)
 
@@ -173,15 +172,16 @@ class ClusterState:
         for name, service in changes.items():
             before, after = _addresses(self.services.get(name)), _addresses(service)
             for address in before - after:
-                dirty |= self._claims[address]
-                self._claims[address].discard(name)
-                if not self._claims[address]:
-                    del self._claims[address]
-            for address in after:
-                claims = self._claims.setdefault(address, set())
-                claims.add(name)
+                claims = self._claims.pop(address)
+                dirty.update(claims)
                 if len(claims) > 1:
-                    dirty |= claims
+                    self._claims[address] = tuple(other for other in claims if other != name)
+            for address in after:
+                claims = self._claims.get(address, ())
+                if name not in claims:
+                    claims = self._claims[address] = (*claims, name)
+                if len(claims) > 1:
+                    dirty.update(claims)
             if service is None:
                 self.services.pop(name, None)
             else:
@@ -203,6 +203,10 @@ def _same(known: Service | Node | None, other: Service | Node) -> bool:
         and known.metadata.uid == other.metadata.uid
         and known.metadata.resource_version == other.metadata.resource_version != ""
     )
+
+
+def _slice_name(item: SliceEndpoints) -> NamespacedName:
+    return item.name
 
 
 def _zone(node: Node | None) -> str:

@@ -6,6 +6,8 @@ Source of the shapes: Kubernetes API reference, core/v1 and discovery.k8s.io/v1.
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import msgspec
 
 from antrea_proxy.kubernetes.labels import (
@@ -22,6 +24,39 @@ from antrea_proxy.kubernetes.names import NamespacedName
 
 class ApiObject(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True):
     """Common to all: frozen, and left alone by the garbage collector (the values hold no cycles)."""
+
+
+class Word(StrEnum):
+    """A word that the API uses again and again, in memory once; any other is a word, too, of its own.
+
+    It equals its text, and prints as that.
+    """
+
+    CLUSTER_IP = "ClusterIP"
+    NODE_PORT = "NodePort"
+    LOAD_BALANCER = "LoadBalancer"
+    EXTERNAL_NAME = "ExternalName"
+    TCP = "TCP"
+    UDP = "UDP"
+    SCTP = "SCTP"
+    CLUSTER = "Cluster"
+    LOCAL = "Local"
+    NONE = "None"
+    CLIENT_IP = "ClientIP"
+    VIP = "VIP"
+    PROXY = "Proxy"
+    IPV4 = "IPv4"
+    IPV6 = "IPv6"
+
+    __repr__ = str.__repr__
+
+    @classmethod
+    def _missing_(cls, value: object) -> Word | None:
+        if not isinstance(value, str):
+            return None
+        word = str.__new__(cls, value)
+        word._name_ = word._value_ = value
+        return word
 
 
 class Labels(ApiObject, frozen=True):
@@ -64,7 +99,7 @@ class ServicePort(ApiObject, frozen=True):
 
     port: int
     name: str = ""
-    protocol: str = "TCP"
+    protocol: Word = Word.TCP
     target_port: int | str = 0
     node_port: int = 0
 
@@ -84,15 +119,15 @@ class SessionAffinityConfig(ApiObject, frozen=True):
 class ServiceSpec(ApiObject, frozen=True):
     """core/v1 ServiceSpec, as far as a proxy reads it."""
 
-    type: str = "ClusterIP"
+    type: Word = Word.CLUSTER_IP
     cluster_ip: str = msgspec.field(default="", name="clusterIP")
     cluster_ips: tuple[str, ...] = msgspec.field(default=(), name="clusterIPs")
     ports: tuple[ServicePort, ...] = ()
     external_ips: tuple[str, ...] = msgspec.field(default=(), name="externalIPs")
     load_balancer_source_ranges: tuple[str, ...] = ()
-    external_traffic_policy: str = "Cluster"
-    internal_traffic_policy: str = "Cluster"
-    session_affinity: str = "None"
+    external_traffic_policy: Word = Word.CLUSTER
+    internal_traffic_policy: Word = Word.CLUSTER
+    session_affinity: Word = Word.NONE
     session_affinity_config: SessionAffinityConfig | None = None
     health_check_node_port: int = 0
     publish_not_ready_addresses: bool = False
@@ -102,7 +137,7 @@ class LoadBalancerIngress(ApiObject, frozen=True):
     """core/v1 LoadBalancerIngress; `ip_mode` is VIP or Proxy (KEP 1860)."""
 
     ip: str = ""
-    ip_mode: str = "VIP"
+    ip_mode: Word = Word.VIP
 
 
 class LoadBalancerStatus(ApiObject, frozen=True):
@@ -166,7 +201,7 @@ class EndpointPort(ApiObject, frozen=True):
     """discovery.k8s.io/v1 EndpointPort; a port of None means all ports, which a proxy cannot serve."""
 
     name: str | None = ""
-    protocol: str | None = "TCP"
+    protocol: Word | None = Word.TCP
     port: int | None = None
 
 
@@ -174,7 +209,7 @@ class EndpointSlice(ApiObject, frozen=True):
     """discovery.k8s.io/v1 EndpointSlice. The label kubernetes.io/service-name says whose it is."""
 
     metadata: ObjectMeta
-    address_type: str
+    address_type: Word
     endpoints: tuple[Endpoint, ...] | None = ()
     ports: tuple[EndpointPort, ...] | None = ()
 

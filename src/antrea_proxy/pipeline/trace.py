@@ -25,7 +25,7 @@ from antrea_proxy.pipeline.registers import BALANCER, SLOT
 from antrea_proxy.pipeline.service_templates import LEARNED_PRIORITY
 from antrea_proxy.pipeline.switch_trace import Remembered, SwitchTrace, differences
 from antrea_proxy.pipeline.tables import Table
-from antrea_proxy.pipeline.units import FlowEntry, Owner, OwnerKind, Unit, flow_key
+from antrea_proxy.pipeline.units import FlowEntry, Owner, OwnerKind, Unit
 from antrea_proxy.pipeline.walk import Choose, first_bucket, walk
 from antrea_proxy.pipeline.walk_steps import Chose, Walk, WasTracked
 from antrea_proxy.proxy.frontends import Frontend, Protocol
@@ -333,7 +333,7 @@ def _learned(question: Question, remembered: Remembered) -> Unit:
         actions=(SetField(SLOT, remembered.slot),),
     )
     data = encode(message)
-    return Unit(flows=(FlowEntry(flow_key(data), remembered.cookie, data),))
+    return Unit(flows=(FlowEntry(remembered.cookie, data),))
 
 
 def _endpoint_stages(choices: Sequence[Choice], balancer: LoadBalancer | None, verdict: Verdict) -> Sequence[Stage]:

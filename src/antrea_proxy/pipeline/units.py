@@ -55,11 +55,16 @@ class Owner(NamedTuple):
 
 
 class FlowEntry(NamedTuple):
-    """A flow: `key` is its table, priority and match, which a switch holds once; `message` adds it."""
+    """A flow; `message` adds it."""
 
-    key: bytes
     cookie: Cookie
     message: bytes
+
+    @property
+    def key(self) -> bytes:
+        """Its table, priority and match, of which a switch holds one."""
+        end = _MATCH_START + int.from_bytes(self.message[_MATCH_START + 2 : _MATCH_START + 4], "big")
+        return self.message[_TABLE] + self.message[_PRIORITY] + self.message[_MATCH_START:end]
 
 
 class GroupEntry(NamedTuple):
@@ -89,7 +94,7 @@ def sealed(owner: Owner, message: bytes) -> FlowEntry:
     """Give an encoded FlowMod, whose cookie is 0, the cookie of its content and owner."""
     cookie = cookie_of(owner, message)
     message = message[: _COOKIE.start] + cookie.to_bytes(8, "big") + message[_COOKIE.stop :]
-    return FlowEntry(flow_key(message), cookie, message)
+    return FlowEntry(cookie, message)
 
 
 def cookie_of(owner: Owner, message: bytes) -> Cookie:
@@ -101,9 +106,3 @@ def cookie_of(owner: Owner, message: bytes) -> Cookie:
 def is_ours(cookie: int) -> bool:
     """Whether a flow with this cookie is one of ours."""
     return cookie >> 56 == COOKIE_MARK
-
-
-def flow_key(message: bytes) -> bytes:
-    """The table, priority and match of an encoded FlowMod, as bytes to compare."""
-    end = _MATCH_START + int.from_bytes(message[_MATCH_START + 2 : _MATCH_START + 4], "big")
-    return message[_TABLE] + message[_PRIORITY] + message[_MATCH_START:end]
