@@ -114,7 +114,7 @@ class Reconciler:
         self._admit = admit
         self._cleaner = cleaner
         self._serve = serve
-        self._demands = Demands()
+        self._demands = Demands(proxy_all=rules.proxy_all)
         self._rules = rules
         self._chooses_ports = chooses_ports
         self._reconnecting = reconnecting

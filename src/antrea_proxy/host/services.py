@@ -76,9 +76,11 @@ class _Block(NamedTuple):
 class Demands:
     """What every Service asks for, counted: while one takes something over from another, both ask for it.
 
-    To take a change costs as much as the change is large; only `wanted` goes through all that there is.
+    To take a change costs as much as the change is large; only `wanted` goes through all that there is. Without
+    `proxy_all` the Node's stack has no part in Services, and nothing is asked of it.
     """
 
+    proxy_all: bool = True
     _of: dict[NamespacedName, tuple[Demand, ...]] = field(default_factory=dict)
     _asked: Counter[Demand] = field(default_factory=Counter)
     _cluster_ips: dict[NamespacedName, tuple[IPAddress, ...]] = field(default_factory=dict)
@@ -88,6 +90,8 @@ class Demands:
 
     def take(self, services: Mapping[NamespacedName, ServicePorts]) -> bool:
         """Note what these Services ask for now; say whether that changes what is asked for in all."""
+        if not self.proxy_all:
+            return False
         asked_before: dict[Demand, bool] = {}
         addresses_changed = False
         for name, ports in services.items():

@@ -51,11 +51,11 @@ class Balancers:
         self.used, self.starts = table.used()
         self.rows: list[Balancer] = []
         counts = np.diff(self.starts).tolist()
-        for port, scope, outcome, count in zip(table.ports, table.scopes, table.outcomes.tolist(), counts, strict=True):
+        for port, name, outcome, count in zip(table.ports, table.names, table.outcomes.tolist(), counts, strict=True):
             selection = Selection.DROP
-            if _reached(port, scope):
+            if _reached(port, name.scope):
                 selection = _selection(Outcome(outcome), count, remembers=port.affinity > 0)
-            number = ids.of(LoadBalancerName(port.name, port.family, scope)) if selection.numbered else GroupId(0)
+            number = ids.of(name) if selection.numbered else GroupId(0)
             self.rows.append(Balancer(port.family, int(port.protocol), selection, count, number))
 
     def endpoints(self, row: int) -> Candidates:
@@ -64,8 +64,7 @@ class Balancers:
 
     def name(self, row: int) -> LoadBalancerName:
         """The name of a row."""
-        port = self.table.ports[row]
-        return LoadBalancerName(port.name, port.family, self.table.scopes[row])
+        return self.table.names[row]
 
     def columns(self, rows: Sequence[int], count: int) -> dict[str, Column]:
         """The first `count` endpoints of rows of one family, as address<n> and port<n>."""

@@ -118,8 +118,8 @@ def _frontends(
     chosen: Balancers, owners: Mapping[NamespacedName, Owner], parts: Mapping[NamespacedName, _Parts]
 ) -> None:
     """The flows that lead to the load balancers, those of one shape at once."""
-    rows = enumerate(zip(chosen.table.ports, chosen.table.scopes, strict=True))
-    row_of = {(id(port), scope): row for row, (port, scope) in rows}
+    rows = enumerate(zip(chosen.table.ports, chosen.table.names, strict=True))
+    row_of = {(id(port), name.scope): row for row, (port, name) in rows}
     shapes: dict[Shape, list[_Target]] = {}
     for port in {id(port): port for port in chosen.table.ports}.values():
         owner, part = owners[port.name.service], parts[port.name.service]

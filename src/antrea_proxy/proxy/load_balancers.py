@@ -67,7 +67,7 @@ class EndpointReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LoadBalancers:
-    """Load balancers of some Services, as columns; the row of each is its place in `ports`, and in `scopes`.
+    """Load balancers of some Services, as columns; the row of each is its place in `ports`, and in `names`.
 
     A ServicePort has a row for each scope that one of its addresses needs.
 
@@ -79,7 +79,7 @@ class LoadBalancers:
 
     services: Mapping[NamespacedName, ServicePorts]
     ports: Sequence[ServicePort]
-    scopes: Sequence[Scope]
+    names: Sequence[LoadBalancerName]
     outcomes: NDArray[np.uint8]
     candidates: Candidates
     starts: NDArray[np.int64]
@@ -130,12 +130,12 @@ class LoadBalancer:
     @property
     def name(self) -> LoadBalancerName:
         """Whose load balancer it is."""
-        return LoadBalancerName(self.port.name, self.port.family, self.scope)
+        return self._table.names[self._index]
 
     @property
     def scope(self) -> Scope:
         """Whose endpoints it uses."""
-        return self._table.scopes[self._index]
+        return self.name.scope
 
     @property
     def direct_return(self) -> bool:
@@ -175,12 +175,10 @@ def desired_load_balancers(
     cluster: ClusterState, names: Iterable[NamespacedName], *, node_name: str, rules: Rules = USUAL
 ) -> LoadBalancers:
     """Decide what the Node `node_name` balances for the Services `names`; a name without a Service has no row."""
-    services = {
-        name: service_ports(cluster.services[name], cluster, rules) if name in cluster.services else ServicePorts()
-        for name in names
-    }
+    services = {name: service_ports(name, cluster, rules) for name in names}
     rows = [(port, scope) for item in services.values() for port in item.ports for scope in sorted(port.scopes)]
     ports = [port for port, _ in rows]
+    load_balancers = [LoadBalancerName(port.name, port.family, scope) for port, scope in rows]
     candidates, sources = _gather(cluster, ports)
     local_only = np.array([scope is Scope.LOCAL for _, scope in rows], np.bool_)
     candidates = sort_and_judge(
@@ -193,7 +191,7 @@ def desired_load_balancers(
     table = LoadBalancers(
         services=services,
         ports=ports,
-        scopes=[scope for _, scope in rows],
+        names=load_balancers,
         outcomes=_outcomes(candidates, local_only),
         candidates=candidates,
         starts=np.searchsorted(candidates["load_balancer"], np.arange(len(ports) + 1)),
@@ -208,21 +206,21 @@ def _with_direct_return(table: LoadBalancers, cluster: ClusterState) -> LoadBala
     """Add the Nodes' weights where connections are sent on untranslated, and say where that cannot be."""
     direct: dict[int, Mapping[str, int]] = {}
     services = dict(table.services)
-    for row, (port, scope) in enumerate(zip(table.ports, table.scopes, strict=True)):
-        if scope is Scope.CLUSTER or not any(frontend.direct for frontend in port.frontends):
+    for row, (port, name) in enumerate(zip(table.ports, table.names, strict=True)):
+        if name.scope is Scope.CLUSTER or not any(frontend.direct for frontend in port.frontends):
             continue
         # The row of all endpoints stands before that of the local ones.
         everywhere = table.candidates[table.starts[row - 1] : table.starts[row]]
         weights = node_weights(everywhere, cluster, table.node_names)
         if isinstance(weights, str):
-            name = port.name.service
+            service = port.name.service
             told = Problem(
                 reason=Reason.DIRECT_RETURN_IMPOSSIBLE,
-                text=f"Service {name}: load-balancer mode dsr: {weights}; its external addresses are in nat mode",
+                text=f"Service {service}: load-balancer mode dsr: {weights}; its external addresses are in nat mode",
             )
-            known = services[name]
+            known = services[service]
             if told not in known.problems:
-                services[name] = msgspec.structs.replace(known, problems=(*known.problems, told))
+                services[service] = msgspec.structs.replace(known, problems=(*known.problems, told))
         else:
             direct[row] = weights
     places = {name: place for place, name in enumerate(sorted(cluster.nodes))}

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from antrea_proxy.kubernetes.cluster import ClusterState
-from antrea_proxy.kubernetes.names import ServicePortName
+from antrea_proxy.kubernetes.names import NamespacedName, ServicePortName
 from antrea_proxy.kubernetes.objects import Service
 from antrea_proxy.kubernetes.objects import ServicePort as ApiServicePort
 from antrea_proxy.proxy.direct_return import load_balancer_mode
@@ -78,21 +78,25 @@ class Rival(NamedTuple):
     kind: FrontendKind
 
 
-def service_ports(service: Service, cluster: ClusterState, rules: Rules = USUAL) -> ServicePorts:
-    """Read a Service's ports.
+def service_ports(name: NamespacedName, cluster: ClusterState, rules: Rules = USUAL) -> ServicePorts:
+    """Read a Service's ports; there are none where there is no such Service.
 
     What cannot be served (a port out of range, an unknown protocol, an address that is none, an address and port that
     another Service has) is named as a problem and left out; the rest is served.
     """
+    service = cluster.services.get(name)
+    if service is None:
+        return ServicePorts()
     if (reason := rules.selection.why_left_alone(service)) is not None:
         return ServicePorts(left_alone=reason)
-    return _Reading(service, cluster, rules).all()
+    return _Reading(name, service, cluster, rules).all()
 
 
 class _Reading:
     """One Service being read, and what is found wrong with it on the way."""
 
-    def __init__(self, service: Service, cluster: ClusterState, rules: Rules) -> None:
+    def __init__(self, name: NamespacedName, service: Service, cluster: ClusterState, rules: Rules) -> None:
+        self._name = name
         self._service = service
         self._cluster = cluster
         self._rules = rules
@@ -107,7 +111,6 @@ class _Reading:
 
     def all(self) -> ServicePorts:
         service, rules = self._service, self._rules
-        name = service.metadata.namespaced_name
         affinity, problem = affinity_timeout(service)
         if problem is not None:
             self._complain(Reason.INVALID_SESSION_AFFINITY, problem)
@@ -127,7 +130,7 @@ class _Reading:
         return ServicePorts(
             ports=tuple(
                 ServicePort(
-                    name=ServicePortName(name, usable[place].name),
+                    name=ServicePortName(self._name, usable[place].name),
                     family=family,
                     protocol=_PROTOCOLS[usable[place].protocol],
                     frontends=tuple(frontends),
@@ -200,7 +203,7 @@ class _Reading:
         return False
 
     def _complain(self, reason: Reason, text: str) -> None:
-        whole = f"Service {self._service.metadata.namespaced_name}: {text}"
+        whole = f"Service {self._name}: {text}"
         self._problems[Problem(reason=reason, text=whole)] = None
 
 

@@ -41,7 +41,8 @@ def asking(name: str, cluster_ip: str = "10.96.0.10", **spec: object) -> dict[Na
     service = msgspec.convert({"metadata": {"name": name, "namespace": "default"}, "spec": given}, Service)
     cluster = ClusterState()
     cluster.put_service(service)
-    return {service.metadata.namespaced_name: service_ports(service, cluster, Rules(proxy_all=True))}
+    (key,) = cluster.services
+    return {key: service_ports(key, cluster, Rules(proxy_all=True))}
 
 
 def external(address: str) -> External:
