@@ -204,7 +204,7 @@ def test_without_the_right_to_write_events_the_log_says_so_once_and_they_are_wri
         assert run(scenario()) == ["InvalidPort"] * 6
     told = [line for line in logs if line["event"] == "Events about Services cannot be written"]
     assert len(told) == 1
-    assert "grant the rights" in told[0]["error"]
+    assert "add to a ClusterRole" in told[0]["error"]
 
 
 @pytest.mark.parametrize("code", [404, 422])

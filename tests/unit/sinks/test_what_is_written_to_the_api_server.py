@@ -78,6 +78,6 @@ def test_an_event_about_a_node_is_in_the_namespace_default(tmp_path: Path) -> No
 
 def test_without_the_right_to_write_the_refusal_is_the_callers_to_tell(tmp_path: Path) -> None:
     """It is not swallowed."""
-    with pytest.raises(RefusedError, match="grant the rights") as caught:
+    with pytest.raises(RefusedError, match="add to a ClusterRole") as caught:
         write(tmp_path, answer(403, {}), lambda client: patch_node_annotation(client, "node-1", "a", "b"))
     assert caught.value.code == 403
