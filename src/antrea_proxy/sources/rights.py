@@ -21,6 +21,5 @@ def missing_right(method: str, path: str, origin: str) -> str:
     resource = "/".join([*rest[:1], *rest[2:]])
     return (
         f"add to a ClusterRole of the user of {origin} the rule "
-        f'{{apiGroups: ["{group}"], resources: [{resource}], verbs: [{_VERBS.get(method, method.lower())}]}}; '
-        "it is tried again by itself"
+        f'{{apiGroups: ["{group}"], resources: [{resource}], verbs: [{_VERBS.get(method, method.lower())}]}}'
     )
