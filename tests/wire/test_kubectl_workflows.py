@@ -74,7 +74,6 @@ def test_apply_creates_changes_and_leaves_alone_what_is_as_it_should_be(cluster:
     assert spec["ports"] == [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": 9090}]
     assert spec["clusterIP"] == "10.96.0.9"
     assert cluster.do(lambda store: store.get(kinds.DEPLOYMENTS, "default", "web"))["spec"]["replicas"] == 5
-    assert "server-side apply is not built" in cluster.refused("apply", "--server-side", "-f", "-", manifest=_MANIFEST)
 
 
 def test_get_prints_the_tables_of_a_cluster(cluster: KubectlCluster) -> None:

@@ -232,3 +232,9 @@ def invalid_options(field: str, detail: str) -> ApiError:
     cause = {"reason": FieldErrorKind.FORBIDDEN.value[0], "message": f"Forbidden: {detail}", "field": field}
     text = f'ListOptions.meta.k8s.io "" is invalid: {field}: Forbidden: {detail}'
     return ApiError(422, "Invalid", text, {"group": "meta.k8s.io", "kind": "ListOptions", "causes": [cause]})
+
+
+def invalid_write_options(error: FieldError) -> ApiError:
+    """Refuse a write for how it was asked for."""
+    details = {"group": "meta.k8s.io", "kind": "PatchOptions", "causes": [error.to_cause()]}
+    return ApiError(422, "Invalid", f'PatchOptions.meta.k8s.io "" is invalid: {error}', details)

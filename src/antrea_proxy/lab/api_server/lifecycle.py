@@ -59,7 +59,6 @@ def carry_metadata_over(new: JsonObject, old: JsonObject) -> None:
         else:
             metadata.pop(name, None)
     metadata.pop("selfLink", None)
-    metadata.pop("managedFields", None)
 
 
 def count_generation(resource: Resource, new: JsonObject, old: JsonObject) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from antrea_proxy.lab.api_server.errors import JsonObject, unknown_path
+from antrea_proxy.lab.api_server.ownership.topology import is_set, list_keys
 from antrea_proxy.lab.api_server.resources import RESOURCES, Resource
 from antrea_proxy.lab.api_server.schema import FieldSchema, ObjectSchema, ValueType, schema_of
 
@@ -61,7 +62,11 @@ def _field(field: FieldSchema, pending: list[ObjectSchema]) -> JsonObject:
         if field.retains_keys:
             item["x-kubernetes-patch-strategy"] = "retainKeys"
         return item
-    listed: JsonObject = {"type": "array", "items": item}
+    listed: JsonObject = {"type": "array", "items": item, "x-kubernetes-list-type": "atomic"}
+    if keys := list_keys(field):
+        listed |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
+    elif is_set(field):
+        listed["x-kubernetes-list-type"] = "set"
     if (merge_key := field.merge_key) is not None:
         listed["x-kubernetes-patch-strategy"] = "merge,retainKeys" if field.retains_keys else "merge"
         if merge_key:

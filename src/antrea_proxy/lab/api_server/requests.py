@@ -20,6 +20,7 @@ class Request:
     query: Mapping[str, str] = field(default_factory=dict)
     accept: str = "application/json"
     content_type: str = ""
+    user_agent: str = ""
     body: bytes = b""
 
     def flag(self, name: str) -> bool:

@@ -197,6 +197,7 @@ async def _read(http: web.Request) -> Request:
         query={name: http.query[name] for name in http.query},
         accept=http.headers.get("Accept", ""),
         content_type=http.headers.get("Content-Type", ""),
+        user_agent=http.headers.get("User-Agent", ""),
         body=body,
     )
 

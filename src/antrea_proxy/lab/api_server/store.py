@@ -36,6 +36,8 @@ EVENTS_KEPT = 20_000
 FIRST_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 
 Clock = Callable[[], datetime]
+Claim = Callable[[JsonObject, JsonObject | None], list[JsonObject]]
+"""Gives the metadata.managedFields that an object has after a write, from the object as it will be and as it is."""
 Objects = list[JsonObject]
 Records = list[Record]
 Events = list[Event]
@@ -120,8 +122,12 @@ class Store:
 
     # Writing
 
-    def create(self, resource: Resource, obj: JsonObject, *, dry_run: bool = False) -> JsonObject:
+    def create(
+        self, resource: Resource, obj: JsonObject, *, dry_run: bool = False, claim: Claim | None = None
+    ) -> JsonObject:
         """Keep a new object and give it as it was kept. Namespaced objects must name their namespace.
+
+        Without a `claim` nobody owns its fields.
 
         Raises ApiError: 404 for an unknown namespace, 409 where the name is taken, 422 where fields do not pass.
         """
@@ -142,7 +148,10 @@ class Store:
         name = metadata["name"]
         if self._shelf.find(resource, metadata.get("namespace"), name) is not None:
             raise errors.already_exists(resource, name)
+        owners = claim(new, None) if claim else []
         new = self._admit(resource, Operation.CREATE, new, None)
+        if owners:
+            new["metadata"]["managedFields"] = owners
         if dry_run:
             return new
         record = self._shelf.keep(resource, new, None)
@@ -150,12 +159,18 @@ class Store:
         return record.object
 
     def update(
-        self, resource: Resource, obj: JsonObject, *, subresource: str | None = None, dry_run: bool = False
+        self,
+        resource: Resource,
+        obj: JsonObject,
+        *,
+        subresource: str | None = None,
+        dry_run: bool = False,
+        claim: Claim | None = None,
     ) -> JsonObject:
         """Replace an object, or only its status, or its number of replicas (subresource "status", "scale").
 
         Where the object carries a resourceVersion it must be the current one. An update that changes nothing is
-        no event.
+        no event. Without a `claim` the owners of its fields stay who they are.
 
         Raises ApiError: 404 for an unknown object, 409 where it has changed since it was read, 422 where fields do not
         pass.
@@ -167,9 +182,9 @@ class Store:
         current = self.record(resource, self._namespace_of(resource, metadata), metadata.get("name", ""))
         old = current.object
         if subresource == "scale":
-            changed = self._replace(resource, current, with_scale(resource, old, given), None, dry_run=dry_run)
-            return to_scale(changed)
-        return self._replace(resource, current, given, subresource, dry_run=dry_run)
+            scaled = with_scale(resource, old, given)
+            return to_scale(self._replace(resource, current, scaled, None, dry_run=dry_run, claim=claim))
+        return self._replace(resource, current, given, subresource, dry_run=dry_run, claim=claim)
 
     def modify(
         self,
@@ -199,6 +214,7 @@ class Store:
         subresource: str | None = None,
         dry_run: bool = False,
         check: Callable[[JsonObject], None] | None = None,
+        claim: Claim | None = None,
     ) -> JsonObject:
         """Change an object by a patch (decoded JSON). `check` sees the patched object before anything is kept.
 
@@ -216,10 +232,17 @@ class Store:
             before["metadata"].get("namespace"),
         ):
             raise errors.bad_request("name and namespace of an object cannot be changed by a patch")
-        return self.update(resource, patched, subresource=subresource, dry_run=dry_run)
+        return self.update(resource, patched, subresource=subresource, dry_run=dry_run, claim=claim)
 
     def _replace(
-        self, resource: Resource, current: Record, new: JsonObject, subresource: str | None, *, dry_run: bool
+        self,
+        resource: Resource,
+        current: Record,
+        new: JsonObject,
+        subresource: str | None,
+        *,
+        dry_run: bool,
+        claim: Claim | None,
     ) -> JsonObject:
         old = current.object
         self._check_preconditions(resource, current, new["metadata"].get("uid"), new["metadata"].get("resourceVersion"))
@@ -230,12 +253,17 @@ class Store:
             new = {**old, "metadata": new["metadata"], "status": new.get("status") or {}}
             rules.default(new)
             self._validate(resource, new, old)
+            owners = _owners(new, old, claim)
         else:
             rules.prepare_update(new, old)
             rules.default(new)
             self._validate(resource, new, old)
+            owners = _owners(new, old, claim)
             new = self._admit(resource, Operation.UPDATE, new, old)
             count_generation(resource, new, old)
+        new["metadata"].pop("managedFields", None)
+        if owners:
+            new["metadata"]["managedFields"] = owners
         if dry_run or new == old:
             return new
         if is_going(new) and self._deleter.may_go(resource, new):
@@ -392,6 +420,13 @@ class Store:
             raise errors.conflict(resource, current.name)
 
 
+def _owners(new: JsonObject, old: JsonObject, claim: Claim | None) -> list[JsonObject]:
+    if claim is not None:
+        return claim(new, old)
+    found: list[JsonObject] = old["metadata"].get("managedFields") or []
+    return found
+
+
 def without_nulls(obj: JsonObject) -> JsonObject:
     """Leave out fields that are null: to the API that is the same as not to name them."""
     return {key: _without_nulls(value) for key, value in obj.items() if value is not None}
@@ -405,4 +440,4 @@ def _without_nulls(value: object) -> object:
     return value
 
 
-__all__ = ["Deletion", "Propagation", "Store"]
+__all__ = ["Claim", "Deletion", "Propagation", "Store", "without_nulls"]

@@ -6,17 +6,30 @@ from enum import StrEnum
 from http import HTTPStatus
 
 from antrea_proxy.lab.api_server import resources
+from antrea_proxy.lab.api_server.applying import Applier
 from antrea_proxy.lab.api_server.bodies import media_type, parse_json, parse_object, parse_yaml
 from antrea_proxy.lab.api_server.conversion import check_object
-from antrea_proxy.lab.api_server.errors import ApiError, JsonObject, bad_request, quoted, unsupported_media_type
+from antrea_proxy.lab.api_server.errors import (
+    ApiError,
+    JsonObject,
+    bad_request,
+    forbidden_field,
+    invalid_value,
+    invalid_write_options,
+    quoted,
+    required,
+    too_long,
+    unsupported_media_type,
+)
 from antrea_proxy.lab.api_server.patches import PatchType
 from antrea_proxy.lab.api_server.reading import Reader
 from antrea_proxy.lab.api_server.records import encode
 from antrea_proxy.lab.api_server.replies import Reply, list_bytes, object_reply
 from antrea_proxy.lab.api_server.requests import Request, Target
-from antrea_proxy.lab.api_server.store import Deletion, Propagation, Store
+from antrea_proxy.lab.api_server.store import Claim, Deletion, Propagation, Store, without_nulls
 
-_APPLY_TYPES = frozenset({"application/apply-patch+yaml", "application/apply-patch+cbor"})
+_APPLY_TYPE = "application/apply-patch+yaml"
+_LONGEST_MANAGER = 128
 _RETURNED_WHEN_DELETED = frozenset({resources.PODS, resources.SERVICES, resources.SERVICE_ACCOUNTS})
 
 
@@ -43,11 +56,25 @@ def _is_dry_run(request: Request) -> bool:
     return text == "All"
 
 
+def _writer(request: Request) -> str:
+    """Give the name under which a request writes: fieldManager, else how the client calls itself.
+
+    Raises ApiError: 422 for a name that is too long or cannot be printed.
+    """
+    name = request.query.get("fieldManager", "")
+    if len(name) > _LONGEST_MANAGER:
+        raise invalid_write_options(too_long("fieldManager", _LONGEST_MANAGER))
+    if not name.isprintable():
+        raise invalid_write_options(invalid_value("fieldManager", name, "should only contain printable characters"))
+    return name or request.user_agent.partition("/")[0][:_LONGEST_MANAGER] or "unknown"
+
+
 class Writer:
     """Performs writing requests on a store."""
 
     def __init__(self, store: Store, reader: Reader) -> None:
         self._store = store
+        self._applier = Applier(store)
         self._reader = reader
 
     def create(self, request: Request, target: Target) -> Reply:
@@ -57,7 +84,8 @@ class Writer:
         obj = parse_object(request)
         warnings = self._check(request, target, obj)
         self._place(target, obj)
-        created = self._store.create(target.resource, obj, dry_run=_is_dry_run(request))
+        claim = self._claim(request, target)
+        created = self._store.create(target.resource, obj, dry_run=_is_dry_run(request), claim=claim)
         return object_reply(created, status=HTTPStatus.CREATED, warnings=warnings)
 
     def update(self, request: Request, target: Target) -> Reply:
@@ -66,12 +94,21 @@ class Writer:
         warnings = self._check(request, target, obj)
         self._place(target, obj)
         subresource = None if target.subresource == "finalize" else target.subresource
-        dry_run = _is_dry_run(request)
-        updated = self._store.update(target.resource, obj, subresource=subresource, dry_run=dry_run)
+        updated = self._store.update(
+            target.resource,
+            obj,
+            subresource=subresource,
+            dry_run=_is_dry_run(request),
+            claim=self._claim(request, target),
+        )
         return object_reply(updated, warnings=warnings)
 
     def patch(self, request: Request, target: Target) -> Reply:
         """Answer PATCH."""
+        if media_type(request) == _APPLY_TYPE:
+            return self._apply(request, target)
+        if request.query.get("force"):
+            raise invalid_write_options(forbidden_field("force", "may not be specified for non-apply patch"))
         patch_type, patch = _read_patch(request)
         warnings: list[str] = []
 
@@ -90,8 +127,34 @@ class Writer:
             subresource=target.subresource,
             dry_run=_is_dry_run(request),
             check=check,
+            claim=self._claim(request, target),
         )
         return object_reply(patched, warnings=warnings)
+
+    def _apply(self, request: Request, target: Target) -> Reply:
+        """Answer PATCH with all that a manager wants of an object."""
+        writer = _writer(request)
+        applied = _read_applied(request)
+        if unknown := check_object(target.resource, applied):
+            path = unknown[0].removeprefix('unknown field "').removesuffix('"')
+            kind = f"{target.resource.api_version}, Kind={target.resource.kind}"
+            text = f"failed to create typed patch object ({target.namespace or ''}/{target.name}; {kind}): "
+            raise bad_request(f"{text}.{path}: field not declared in schema")
+        self._place(target, applied)
+        obj, made = self._applier.apply(
+            target.resource,
+            target.namespace,
+            target.name or "",
+            applied,
+            writer=writer,
+            force=request.flag("force"),
+            subresource=target.subresource,
+            dry_run=_is_dry_run(request),
+        )
+        return object_reply(obj, status=HTTPStatus.CREATED if made else HTTPStatus.OK)
+
+    def _claim(self, request: Request, target: Target) -> Claim | None:
+        return self._applier.claim(target.resource, _writer(request), target.subresource)
 
     def delete(self, request: Request, target: Target) -> Reply:
         """Answer DELETE of one object."""
@@ -190,20 +253,37 @@ class Writer:
 
 def _read_patch(request: Request) -> tuple[PatchType, object]:
     kind = media_type(request)
-    if kind in _APPLY_TYPES:
-        raise unsupported_media_type(
-            "server-side apply is not built into the lab's API server: "
-            "use kubectl apply without --server-side, or one of the other patch types"
-        )
     try:
         patch_type = PatchType(kind)
     except ValueError as cause:
-        readable = ", ".join(known.value for known in PatchType)
+        readable = ", ".join([*(known.value for known in PatchType), _APPLY_TYPE])
         raise unsupported_media_type(
             f"the body of the request was in an unknown format - accepted media types include: {readable}"
         ) from cause
     body = request.body
     return patch_type, parse_json(body) if body.lstrip()[:1] in {b"{", b"["} else parse_yaml(body)
+
+
+def _read_applied(request: Request) -> JsonObject:
+    """Read an applied configuration.
+
+    Raises ApiError: 400 where it is no object, lacks its kind, or says who owns its fields; 422 without fieldManager.
+    """
+    if not request.query.get("fieldManager"):
+        raise invalid_write_options(required("fieldManager", "is required for apply patch"))
+    found = parse_yaml(request.body) if request.body.lstrip()[:1] != b"{" else parse_json(request.body)
+    if not isinstance(found, dict):
+        raise bad_request("the body of the request is not an object with fields")
+    applied = without_nulls(found)
+    for name in ("apiVersion", "kind"):
+        if not applied.get(name):
+            raise bad_request(f"an applied configuration must have {name}")
+    metadata = applied.setdefault("metadata", {})
+    if not isinstance(metadata, dict):
+        raise bad_request("metadata is not an object with fields")
+    if metadata.get("managedFields"):
+        raise bad_request("metadata.managedFields must be nil")
+    return applied
 
 
 def _patch_refused(request: Request, error: ApiError) -> ApiError:
