@@ -86,6 +86,17 @@ def test_a_kubeconfig_that_cannot_be_used_is_named(config: Path, tmp_path: Path)
     assert "Traceback" not in words
 
 
+def test_a_kubeconfig_without_the_context_that_it_names_is_told_with_those_that_it_has(
+    config: Path, tmp_path: Path
+) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text("{current-context: gone, contexts: [{name: here, context: {cluster: c}}]}\n")
+    code, words = agent("--config", str(config), "--kubeconfig", str(kubeconfig))
+    assert code == 1
+    assert f"kubeconfig {kubeconfig}: there is no context 'gone' in it (there are: here)" in words
+    assert "Traceback" not in words
+
+
 def test_a_run_directory_that_cannot_be_made_is_named(config: Path, tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file\n")
     code, words = agent("--config", str(config), "--manifests", str(tmp_path))
