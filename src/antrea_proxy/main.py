@@ -38,6 +38,7 @@ from antrea_proxy.cni.wires import PodWires
 from antrea_proxy.host.address_watch import AddressWatch
 from antrea_proxy.host.errors import HostError
 from antrea_proxy.host.host import Host
+from antrea_proxy.host.linux import LinuxStack
 from antrea_proxy.host.netlink import Netlink
 from antrea_proxy.host.nft import Nft
 from antrea_proxy.host.pod_links import PodLinks
@@ -138,7 +139,7 @@ class Agent:
         self._keeper = NodeKeeper(
             settings=settings,
             database=database,
-            host=host,
+            stack=LinuxStack(host),
             netlink=netlink,
             addresses=AddressWatch(),
             changed=self._node_changed,
@@ -407,11 +408,10 @@ async def clean_up(settings: Settings) -> None:
     with sole_agent(run_dir):
         async with Database(_database_socket(settings)) as database:
             netlink = Netlink()
-            host = Host(netlink, Nft())
             keeper = NodeKeeper(
                 settings=settings,
                 database=database,
-                host=host,
+                stack=LinuxStack(Host(netlink, Nft())),
                 netlink=netlink,
                 addresses=AddressWatch(),
                 changed=lambda: None,

@@ -12,10 +12,9 @@ import structlog
 from antrea_proxy.agent.backoff import Backoff
 from antrea_proxy.agent.errors import AgentError, ForeignBridge, PortNumberTaken
 from antrea_proxy.agent.status import HostReport
-from antrea_proxy.host.desired import HostState, desired_host
 from antrea_proxy.host.errors import HostError, RoutesTaken
-from antrea_proxy.host.host import Host
 from antrea_proxy.host.services import HostServices
+from antrea_proxy.host.stack import NodeStack
 from antrea_proxy.network.interfaces import OfPort
 from antrea_proxy.network.values import REFUSAL_PORT as REFUSAL_PORT_NAME
 from antrea_proxy.network.values import TUNNEL_PORT as TUNNEL_PORT_NAME
@@ -106,7 +105,7 @@ class NodeKeeper:
         *,
         settings: Settings,
         database: Database,
-        host: Host,
+        stack: NodeStack,
         netlink: Links,
         addresses: Addresses,
         changed: Callable[[], None],
@@ -115,7 +114,7 @@ class NodeKeeper:
     ) -> None:
         self._settings = settings
         self._database = database
-        self._host = host
+        self._stack = stack
         self._netlink = netlink
         self._addresses = addresses
         self._changed = changed
@@ -123,10 +122,8 @@ class NodeKeeper:
         self._repair_interval_s = repair_interval_s
         self._network: Network | None = None
         self._services: HostServices | None = None
-        self._held: HostState | None = None
         self._wake = asyncio.Event()
         self._wake_services = asyncio.Event()
-        self._beside_kube_proxy = False
         self._told = HostReport()
         self._taken: frozenset[IPAddress] = frozenset()
         self._seen: tuple[BridgePort, ...] = ()
@@ -231,7 +228,7 @@ class NodeKeeper:
         Raises OvsdbError, HostError or ForeignBridge.
         """
         bridge = self._settings.ovs_bridge
-        await self._host.cleanup(self._settings.host_gateway)
+        await self._stack.cleanup(self._settings.host_gateway)
         _log.info(
             "nftables tables, routes, neighbours and addresses of ours are removed; forwarding (sysctl "
             "net.ipv4.ip_forward, net.ipv6.conf.all.forwarding) stays as it is, since others may need it"
@@ -253,13 +250,11 @@ class NodeKeeper:
             self._taken = self._of_services(error.destinations)
             self.problem = "" if self._taken else str(error)
             self._tell(pending=False, problem=str(error))
-            self._held = None
             return False
         except (AgentError, HostError, OvsdbError) as error:
             if str(error) != self.problem:
                 _log.error("the Node cannot be kept as it should be", error=str(error))
             self.problem = str(error)
-            self._held = None
             self._tell(pending=False)
             return False
         self._taken = frozenset()
@@ -283,26 +278,16 @@ class NodeKeeper:
     async def _served(self) -> bool:
         """Change what Services need alone, without reading the Node back; say whether that was all it took."""
         self._wake_services.clear()
-        if self._held is None or self._network is None or self._services is None:
+        if self.problem or self._services is None:
             return False
-        wanted = self._desired(self._network, self._services)
         try:
-            done = await self._host.change(self._held, wanted)
+            done = await self._stack.serve(self._services)
         except HostError as error:
             _log.info("the Node's network stack is not as it was left", error=str(error))
             done = False
-        self._held = wanted if done else None
         if done:
             self._tell(pending=self._wake_services.is_set())
         return done
-
-    def _desired(self, network: Network, services: HostServices) -> HostState:
-        return desired_host(
-            network,
-            services,
-            userspace_datapath=self.datapath_type == "netdev",
-            beside_kube_proxy=self._beside_kube_proxy,
-        )
 
     def _tell(self, *, pending: bool, problem: str = "") -> None:
         report = HostReport(pending=pending, problem=problem or self.problem, taken=self._taken)
@@ -327,16 +312,11 @@ class NodeKeeper:
         services = self._services
         if network.service_entry is not None and services is None:
             return
-        self._beside_kube_proxy = network.service_entry is not None and await self._host.beside_kube_proxy()
-        wanted = self._desired(network, services or HostServices())
-        self._held = None
-        repair = await self._host.apply(wanted)
-        self._held = wanted
-        if repair:
-            _log.info(
-                "the Node's network stack was changed", nft_table=repair.table, shielded=sorted(repair.shielded_ports)
-            )
-            _log.debug("changes of the Node's network stack", kernel=repr(repair.kernel))
+        userspace = self.datapath_type == "netdev"
+        mended = await self._stack.apply(network, services or HostServices(), userspace_datapath=userspace)
+        if mended:
+            _log.info("the Node's network stack was changed", **mended.summary)
+            _log.debug("changes of the Node's network stack", kernel=mended.details)
 
     async def _ensure_bridge(self) -> None:
         """A bridge that we make bears our mark from its beginning; `is_ours` of any other is for others to say."""

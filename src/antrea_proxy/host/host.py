@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -65,6 +65,16 @@ class Repair:
 
     def __bool__(self) -> bool:
         return bool(self.kernel) or self.table or bool(self.shielded_ports)
+
+    @property
+    def summary(self) -> Mapping[str, object]:
+        """What it was, in short, for the log."""
+        return {"nft_table": self.table, "shielded": sorted(self.shielded_ports)}
+
+    @property
+    def details(self) -> str:
+        """The changes of the kernel's state."""
+        return repr(self.kernel)
 
 
 class Host:

@@ -16,6 +16,7 @@ from antrea_proxy.agent.errors import ForeignBridge
 from antrea_proxy.agent.node_keeper import NodeKeeper
 from antrea_proxy.agent.status import HostReport
 from antrea_proxy.host.host import Host
+from antrea_proxy.host.linux import LinuxStack
 from antrea_proxy.host.nftables import Table
 from antrea_proxy.host.services import External, HostServices, NodePort
 from antrea_proxy.host.values import Link
@@ -110,7 +111,7 @@ class Kept:
         self.keeper = NodeKeeper(
             settings=Settings(),
             database=self.database,
-            host=Host(self.kernel, self.nft),
+            stack=LinuxStack(Host(self.kernel, self.nft)),
             netlink=self.links,
             addresses=self.links,
             changed=self._count,
