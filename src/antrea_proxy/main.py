@@ -194,14 +194,7 @@ class Agent:
             admit=admission.admit,
             cleaner=self._cleaner,
             serve=self._keeper.want_services,
-            rules=Rules(
-                selection=ServiceSelection.of(settings),
-                proxy_all=settings.antrea_proxy.proxy_all,
-                load_balancer_ips=settings.antrea_proxy.proxy_load_balancer_ips,
-                direct_return=settings.feature_gates.enabled("LoadBalancerModeDSR"),
-                default_mode=settings.antrea_proxy.default_load_balancer_mode,
-                unsupported=unsupported_protocols(**kind_of_switch),
-            ),
+            rules=Rules.of(settings, unsupported=unsupported_protocols(**kind_of_switch)),
             chooses_ports=may_choose_ports(**kind_of_switch),
         )
         if settings.antrea_proxy.proxy_all and not settings.antrea_proxy.disable_service_health_check_server:

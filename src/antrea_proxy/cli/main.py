@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "support-bundle": "Gather in one file what somebody else needs to see of a Node.",
     "cleanup": "Take off this Node what kube-proxy left there.",
     "install-cni": "Put the CNI plugin on this Node.",
+    "windows-steps": "Write the PowerShell of a Windows Node's network stack.",
     "pod-server": "Answer over HTTP, UDP and SCTP: the lab's default container.",
 }
 """Each is a module of this package (`-` as `_`) with a typer app `app`, or a function of the command's name."""

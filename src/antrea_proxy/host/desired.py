@@ -1,4 +1,4 @@
-"""From the network to what the Node's own network stack must hold. Pure."""
+"""From the network to what the Node's own network stack must hold, under Linux. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,15 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, ip_network
 
 from antrea_proxy.host.nftables import Chain, Set, Table, quoted
+from antrea_proxy.host.routing import (
+    HOPS,
+    NODE_PORT_ADDRESSES,
+    families,
+    led_to_switch,
+    neighbours,
+    pod_routes,
+    service_routes,
+)
 from antrea_proxy.host.services import HostServices
 from antrea_proxy.host.values import (
     RETURN_MARK,
@@ -14,26 +23,17 @@ from antrea_proxy.host.values import (
     Address,
     KernelState,
     Link,
-    Neighbour,
     Route,
     Rule,
     Sysctl,
 )
-from antrea_proxy.network.addresses import gateway_interface, of_family
 from antrea_proxy.network.stand_ins import stand_ins
 from antrea_proxy.network.values import (
-    GLOBAL_VIRTUAL_MAC,
-    HAIRPIN_IPV4,
-    HAIRPIN_IPV6,
     LOCALHOST,
-    NODE_PORT_IPV4,
-    NODE_PORT_IPV6,
     REFUSAL_PORT,
-    IPAddress,
     IPNetwork,
     Network,
     ServiceEntry,
-    Via,
 )
 
 TABLE = ("inet", "antrea-proxy")
@@ -42,8 +42,6 @@ TABLE = ("inet", "antrea-proxy")
 PORTS_TABLE = ("netdev", "antrea-proxy-ports")
 """Our second one: it hides from the kernel what the userspace datapath reads of Pods' interfaces."""
 
-_HOPS: dict[int, IPAddress] = {4: HAIRPIN_IPV4, 6: HAIRPIN_IPV6}
-_NODE_PORTS: dict[int, IPAddress] = {4: NODE_PORT_IPV4, 6: NODE_PORT_IPV6}
 _EVERYWHERE: dict[int, IPNetwork] = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 _KEYWORDS = {4: "ip", 6: "ip6"}
 _BEFORE_DSTNAT = -101
@@ -74,9 +72,9 @@ def desired_host(
             addresses=frozenset(
                 Address(interface=network.gateway.name, address=address) for address in network.gateway.addresses
             ),
-            neighbours=frozenset(_neighbours(network)),
-            routes=frozenset((*_routes(network), *_service_routes(network, services))),
-            rules=frozenset(Rule(version=version) for version in _families(network) if network.service_entry),
+            neighbours=frozenset(neighbours(network)),
+            routes=frozenset((*pod_routes(network), *service_routes(network, services), *_own_routes(network))),
+            rules=frozenset(Rule(version=version) for version in families(network) if network.service_entry),
             sysctls=frozenset(_sysctls(network)),
         ),
         table=_table(network, services, beside_kube_proxy=beside_kube_proxy),
@@ -92,69 +90,17 @@ def _links(network: Network) -> Iterator[Link]:
         yield Link(name=name, mac=network.gateway.mac, mtu=network.mtu, up=True)
 
 
-def _neighbours(network: Network) -> Iterator[Neighbour]:
-    """For each peer that is reached through the switch: its gateway, at the address that the switch takes for it."""
-    for cidr in _tunnelled(network):
-        yield Neighbour(interface=network.gateway.name, address=gateway_interface(cidr).ip, mac=GLOBAL_VIRTUAL_MAC)
-    if network.service_entry is not None:
-        for version in _families(network):
-            # Whatever the switch has refused must bear the MAC of the refusal port, which is the gateway's.
-            yield Neighbour(interface=network.gateway.name, address=_HOPS[version], mac=network.gateway.mac)
-
-
-def _routes(network: Network) -> Iterator[Route]:
-    for cidr in _tunnelled(network):
-        yield Route(destination=cidr, via=gateway_interface(cidr).ip, interface=network.gateway.name)
-    for peer in network.peers:
-        for cidr in peer.pod_cidrs if peer.via is Via.ROUTE else ():
-            next_hop = of_family(cidr.version, peer.next_hops)
-            if next_hop is not None:
-                yield Route(destination=cidr, via=next_hop, interface=None)
-
-
-def _service_routes(network: Network, services: HostServices) -> Iterator[Route]:
-    """To the switch: the virtual addresses, every ClusterIP, and every external address but those of Nodes.
-
-    What goes to another Node's address is that Node's to serve; all of its other traffic goes there, too.
-    """
+def _own_routes(network: Network) -> Iterator[Route]:
+    """What nftables and the routing rule need: to the stand-ins of the Node's addresses, and back to the switch."""
     entry = network.service_entry
     if entry is None:
         return
-    addresses = _led_to_switch(network, entry, services) | set(stand_ins(entry.local_addresses).values())
-    for version in _families(network):
-        virtual = (_HOPS[version], _NODE_PORTS[version])
-        ranges = (item for item in services.ranges if item.version == version)
-        mine = (item for item in addresses if item.version == version)
-        for destination in (*ranges, *map(ip_network, (*mine, *virtual))):
-            yield Route(destination=destination, via=_HOPS[version], interface=network.gateway.name)
-        yield Route(
-            destination=_EVERYWHERE[version], via=_HOPS[version], interface=network.gateway.name, table=RETURN_TABLE
-        )
-
-
-def _led_to_switch(network: Network, entry: ServiceEntry, services: HostServices) -> frozenset[IPAddress]:
-    return services.addresses - set(entry.local_addresses) - _of_peers(network)
-
-
-def _of_peers(network: Network) -> set[IPAddress]:
-    found: set[IPAddress] = set()
-    for peer in network.peers:
-        found.update(peer.node_addresses, peer.next_hops)
-        found.update(() if peer.tunnel_address is None else (peer.tunnel_address,))
-    return found
-
-
-def _families(network: Network) -> tuple[int, ...]:
-    """The IP versions that the gateway has."""
-    return tuple(address.version for address in network.gateway.addresses)
-
-
-def _tunnelled(network: Network) -> Iterator[IPNetwork]:
-    """PodCIDRs of peers beyond the tunnel, of the families that this Node's gateway has."""
-    families = _families(network)
-    for peer in network.peers:
-        if peer.via is Via.TUNNEL:
-            yield from (cidr for cidr in peer.pod_cidrs if cidr.version in families)
+    gateway = network.gateway.name
+    for address in stand_ins(entry.local_addresses).values():
+        if address.version in families(network):
+            yield Route(destination=ip_network(address), via=HOPS[address.version], interface=gateway)
+    for version in families(network):
+        yield Route(destination=_EVERYWHERE[version], via=HOPS[version], interface=gateway, table=RETURN_TABLE)
 
 
 def _sysctls(network: Network) -> Iterator[Sysctl]:
@@ -235,15 +181,15 @@ def _sources(network: Network, entry: ServiceEntry) -> Iterator[str]:
     Node's.
     """  # noqa: D205 - the sentence does not fit a line
     gateway = quoted(network.gateway.name)
-    for version in _families(network):
+    for version in families(network):
         ip = _KEYWORDS[version]
-        yield f"oifname != {gateway} {ip} saddr {_HOPS[version]} masquerade"
+        yield f"oifname != {gateway} {ip} saddr {HOPS[version]} masquerade"
     if entry.localhost and network.gateway.ipv4 is not None:
         yield f"oifname {gateway} ip saddr 127.0.0.0/8 snat ip to {network.gateway.ipv4}"
 
 
 def _entry_sets(network: Network, entry: ServiceEntry, services: HostServices) -> Iterator[Set]:
-    for version in _families(network):
+    for version in families(network):
         addresses = {str(item) for item in entry.node_port_addresses if item.version == version}
         if version == 4 and entry.localhost:  # noqa: PLR2004 - IPv4
             addresses.add(str(LOCALHOST))
@@ -289,7 +235,7 @@ def _entry_sets(network: Network, entry: ServiceEntry, services: HostServices) -
 
 def _untracked(network: Network) -> Iterator[str]:
     """In DSR mode a Node sees one direction of a connection, which the kernel's tracker would call invalid."""
-    for version in _families(network) if network.direct_return else ():
+    for version in families(network) if network.direct_return else ():
         ip, name = _KEYWORDS[version], f"@direct_v{version}"
         yield f"{ip} daddr . meta l4proto . th dport {name} notrack"
         yield f"iifname {quoted(network.gateway.name)} {ip} saddr . meta l4proto . th sport {name} notrack"
@@ -308,8 +254,8 @@ def _entry_chains(network: Network, entry: ServiceEntry) -> Iterator[Chain]:
         name="input",
         hook="type nat hook input priority 99; policy accept;",
         rules=tuple(
-            f"{_KEYWORDS[version]} saddr {_HOPS[version]} snat {_KEYWORDS[version]} to {_KEYWORDS[version]} daddr"
-            for version in _families(network)
+            f"{_KEYWORDS[version]} saddr {HOPS[version]} snat {_KEYWORDS[version]} to {_KEYWORDS[version]} daddr"
+            for version in families(network)
         ),
     )
 
@@ -317,7 +263,7 @@ def _entry_chains(network: Network, entry: ServiceEntry) -> Iterator[Chain]:
 def _to_switch(network: Network, entry: ServiceEntry) -> Iterator[str]:
     """What asks at an address of the Node itself."""
     given = stand_ins(entry.local_addresses)
-    for version in _families(network):
+    for version in families(network):
         ip = _KEYWORDS[version]
         own = ", ".join(f"{address} : {other}" for address, other in given.items() if address.version == version)
         if own:
@@ -326,7 +272,7 @@ def _to_switch(network: Network, entry: ServiceEntry) -> Iterator[str]:
             )
         yield (
             f"{ip} daddr @node_port_addresses_v{version} meta l4proto . th dport @node_ports_v{version} "
-            f"dnat {ip} to {_NODE_PORTS[version]}"
+            f"dnat {ip} to {NODE_PORT_ADDRESSES[version]}"
         )
 
 
@@ -340,7 +286,7 @@ def _return_chains(network: Network) -> Iterator[Chain]:
     to_us = f"{came} ct state new fib daddr type local"
     marked = (
         f"{to_us} {_KEYWORDS[version]} saddr != @{_set_name(version)} ct mark set ct mark or {RETURN_MARK:#x}"
-        for version in _families(network)
+        for version in families(network)
     )
     yield Chain(
         name="returning",
@@ -355,8 +301,8 @@ def _return_chains(network: Network) -> Iterator[Chain]:
 
 
 def _kept_from_others(network: Network, entry: ServiceEntry, services: HostServices) -> Iterator[Set]:
-    addresses = services.cluster_ips | _led_to_switch(network, entry, services)
-    for version in _families(network):
+    addresses = services.cluster_ips | led_to_switch(network, entry, services)
+    for version in families(network):
         yield Set(
             name=f"service_addresses_v{version}",
             type=f"ipv{version}_addr",
@@ -370,7 +316,7 @@ def _untracked_chains(network: Network) -> Iterator[Chain]:
     (`ct state new` in its nftables mode). An earlier verdict would not keep it from either.
     """  # noqa: D205 - the sentence does not fit a line
     to, back = [], []
-    for version in _families(network):
+    for version in families(network):
         ip, addresses = _KEYWORDS[version], f"@service_addresses_v{version}"
         to.append(f"{ip} daddr {addresses} notrack")
         back.append(f"{ip} saddr {addresses} notrack")

@@ -16,7 +16,7 @@ import msgspec
 
 from antrea_proxy.kubernetes.objects import Service
 from antrea_proxy.proxy.selection import ORDINARY, IPAddress, ServiceSelection, cluster_ips, parse_address
-from antrea_proxy.settings import LoadBalancerMode
+from antrea_proxy.settings import LoadBalancerMode, Settings
 
 IPNetwork = IPv4Network | IPv6Network
 
@@ -113,6 +113,19 @@ class Rules:
     direct_return: bool = False
     default_mode: LoadBalancerMode = LoadBalancerMode.NAT
     unsupported: Mapping[Protocol, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @classmethod
+    def of(cls, settings: Settings, *, unsupported: Mapping[Protocol, str] | None = None) -> Rules:
+        """Take them from a whole antrea-agent.conf."""
+        proxy = settings.antrea_proxy
+        return cls(
+            selection=ServiceSelection.of(settings),
+            proxy_all=proxy.proxy_all,
+            load_balancer_ips=proxy.proxy_load_balancer_ips,
+            direct_return=settings.feature_gates.enabled("LoadBalancerModeDSR"),
+            default_mode=proxy.default_load_balancer_mode,
+            unsupported=unsupported or {},
+        )
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):

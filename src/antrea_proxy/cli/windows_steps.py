@@ -1,0 +1,106 @@
+"""`antrea-proxy windows-steps`: what a Windows Node's network stack must hold for a cluster, as PowerShell."""
+
+from __future__ import annotations
+
+import asyncio
+from ipaddress import ip_interface
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from antrea_proxy.cli.logs import fail
+
+if TYPE_CHECKING:
+    from antrea_proxy.host.windows.desired import WindowsState
+    from antrea_proxy.kubernetes.cluster import ClusterState
+    from antrea_proxy.settings import Settings
+
+EXAMPLES = """
+Examples:
+
+  antrea-proxy windows-steps --node-name win-1 --manifests ./cluster
+
+  antrea-proxy windows-steps --node-name win-1 --manifests ./cluster --since ./cluster-before --config antrea-agent.conf
+"""
+
+
+def windows_steps(
+    node_name: Annotated[str, typer.Option(help="The Windows Node.")],
+    manifests: Annotated[
+        Path, typer.Option(help="A directory of YAML: Nodes and Services.", exists=True, file_okay=False)
+    ],
+    since: Annotated[
+        Path | None,
+        typer.Option(
+            help="What the Node holds already, as such a directory: only what differs is written.",
+            exists=True,
+            file_okay=False,
+        ),
+    ] = None,
+    mtu: Annotated[int, typer.Option(help="Of the interface with the Node's own address, in bytes.", min=1280)] = 1500,
+    config: Annotated[
+        Path | None, typer.Option(help="antrea-agent.conf; by default, proxyAll is on.", exists=True, dir_okay=False)
+    ] = None,
+) -> None:
+    """Write the PowerShell of a Windows Node's stack: gateway, routes, neighbours, and NetNat for NodePorts.
+
+    What Windows cannot do is told on stderr. Exit code: 0, or 1 for a Node that has no network.
+    """
+    from antrea_proxy import settings as settings_room
+    from antrea_proxy.host.windows.powershell import first_steps, steps
+
+    try:
+        text = "antreaProxy: {proxyAll: true}\n" if config is None else config.read_text("utf-8")
+        settings = settings_room.parse(text)
+    except settings_room.SettingsError as error:
+        fail(*(f"{config}: {problem}" for problem in error.problems))
+    after = asyncio.run(_state(manifests, node_name, mtu, settings))
+    before = None if since is None else asyncio.run(_state(since, node_name, mtu, settings))
+    for text in after.left_out:
+        typer.echo(f"antrea-proxy: left out: {text}", err=True)
+    for step in first_steps(after) if before is None else steps(before, after):
+        typer.echo(step)
+
+
+async def _state(manifests: Path, node_name: str, mtu: int, settings: Settings) -> WindowsState:
+    from antrea_proxy.host.services import Demands
+    from antrea_proxy.host.windows.desired import desired_windows
+    from antrea_proxy.network.desired import desired_network
+    from antrea_proxy.network.values import Network, Uplink
+    from antrea_proxy.proxy.frontends import Rules
+    from antrea_proxy.proxy.selection import parse_address
+    from antrea_proxy.proxy.service_ports import service_ports
+
+    cluster = await _cluster(manifests)
+    node = cluster.nodes.get(node_name)
+    texts = [item.address for item in node.status.addresses if item.type == "InternalIP"] if node is not None else []
+    addresses = tuple(ip_interface(address) for text in texts if (address := parse_address(text)) is not None)
+    uplinks = [Uplink(name="Ethernet", mtu=mtu, addresses=addresses)]
+    network = desired_network(cluster.nodes.values(), node_name, settings, uplinks, ())
+    if not isinstance(network, Network):
+        fail(*(f"{manifests}: {problem}" for problem in network.problems))
+    rules, demands = Rules.of(settings), Demands()
+    demands.take({name: service_ports(name, cluster, rules) for name in cluster.services})
+    return desired_windows(network, demands.wanted)
+
+
+async def _cluster(manifests: Path) -> ClusterState:
+    from antrea_proxy.agent.feed import Feed
+    from antrea_proxy.kubernetes.cluster import ClusterState
+    from antrea_proxy.kubernetes.kinds import KINDS
+    from antrea_proxy.sources.manifests import ManifestSource
+    from antrea_proxy.sources.status import SourceStatus
+
+    def tell(status: SourceStatus) -> None:
+        for problem in status.problems:
+            typer.echo(f"antrea-proxy: {problem}", err=True)
+
+    cluster = ClusterState()
+    feed = Feed(cluster)
+    source = ManifestSource(directory=manifests, on_status=tell)
+    for kind in KINDS:
+        async for events in source.watch(kind):
+            feed.apply(events)
+            break
+    return cluster

@@ -1,0 +1,1 @@
+if (-not (Get-NetNatStaticMapping -NatName 'antrea-proxy-nodeport' -ErrorAction Ignore | Where-Object { $_.Protocol -eq 'TCP' -and $_.ExternalPort -eq 30443 })) { Add-NetNatStaticMapping -NatName 'antrea-proxy-nodeport' -Protocol TCP -ExternalIPAddress 0.0.0.0 -ExternalPort 30443 -InternalIPAddress 169.254.0.252 -InternalPort 30443 }

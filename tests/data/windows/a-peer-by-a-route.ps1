@@ -1,0 +1,1 @@
+if (-not (Get-NetRoute -DestinationPrefix 10.10.2.0/24 -NextHop 172.18.0.2 -RouteMetric 78 -ErrorAction Ignore)) { New-NetRoute -DestinationPrefix 10.10.2.0/24 -NextHop 172.18.0.2 -InterfaceIndex (Find-NetRoute -RemoteIPAddress 172.18.0.2 | Select-Object -First 1).InterfaceIndex -RouteMetric 78 -PolicyStore ActiveStore }
