@@ -12,9 +12,13 @@ import typer
 from antrea_proxy.cli.logs import fail
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from antrea_proxy.host.windows.desired import WindowsState
     from antrea_proxy.kubernetes.cluster import ClusterState
+    from antrea_proxy.kubernetes.kinds import Kind, ObjectT
     from antrea_proxy.settings import Settings
+    from antrea_proxy.sources.manifests import ManifestSource
 
 EXAMPLES = """
 Examples:
@@ -86,9 +90,8 @@ async def _state(manifests: Path, node_name: str, mtu: int, settings: Settings) 
 
 
 async def _cluster(manifests: Path) -> ClusterState:
-    from antrea_proxy.agent.feed import Feed
     from antrea_proxy.kubernetes.cluster import ClusterState
-    from antrea_proxy.kubernetes.kinds import KINDS
+    from antrea_proxy.kubernetes.kinds import NODES, SERVICES
     from antrea_proxy.sources.manifests import ManifestSource
     from antrea_proxy.sources.status import SourceStatus
 
@@ -96,11 +99,17 @@ async def _cluster(manifests: Path) -> ClusterState:
         for problem in status.problems:
             typer.echo(f"antrea-proxy: {problem}", err=True)
 
-    cluster = ClusterState()
-    feed = Feed(cluster)
     source = ManifestSource(directory=manifests, on_status=tell)
-    for kind in KINDS:
-        async for events in source.watch(kind):
-            feed.apply(events)
-            break
+    cluster = ClusterState()
+    cluster.list_nodes(await _listed(source, NODES))
+    cluster.list_services(await _listed(source, SERVICES))
     return cluster
+
+
+async def _listed(source: ManifestSource, kind: Kind[ObjectT]) -> Sequence[ObjectT]:
+    """Give what a watch begins with."""
+    from antrea_proxy.kubernetes.events import Listed
+
+    first, *_ = await anext(source.watch(kind))
+    assert isinstance(first, Listed)  # noqa: S101 - as every Source
+    return first.objects
