@@ -74,6 +74,7 @@ class FakeDatabase:
         type: str = "",  # noqa: A002 - the column's own name
         ofport_request: int | None = None,
         mac: str | None = None,
+        mtu_request: int | None = None,  # noqa: ARG002 - as the real one
         options: Mapping[str, str] | None = None,
         external_ids: Mapping[str, str] | None = None,
     ) -> OfPort:

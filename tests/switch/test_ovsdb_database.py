@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
@@ -81,6 +82,30 @@ def test_ports_get_their_numbers_mac_and_marks(running: PrivateSwitch) -> None:
             await database.delete_port("br-b", "b-gw0")
             assert {port.name for port in await database.ports("br-b")} == {"br-b", "b-tun0"}
             await database.delete_bridge("br-b")
+
+    within(work())
+
+
+def test_the_mtu_of_an_internal_port_is_ours_whichever_ports_come_and_go(running: PrivateSwitch) -> None:
+    """Left to itself, Open vSwitch makes it that of the smallest other port, and 1500 when the last one goes."""
+
+    def mtu() -> int:
+        (link,) = json.loads(run("ip", "-j", "-n", running.netns, "link", "show", "m-gw0"))
+        return int(link["mtu"])
+
+    async def work() -> None:
+        async with Database(running.socket) as database:
+            await database.ensure_bridge("br-m", "netdev")
+            await database.ensure_port("br-m", "m-gw0", type="internal", mtu_request=1450)
+            run(
+                "ip", "-n", running.netns, "link", "add", "m-veth", "mtu", "1300", "type", "veth", "peer", "name", "m-p"
+            )
+            for change in (database.ensure_port("br-m", "m-veth"), database.delete_port("br-m", "m-veth")):
+                await change
+                assert mtu() == 1450
+            await database.ensure_port("br-m", "m-gw0", type="internal", mtu_request=1400)
+            assert mtu() == 1400
+            await database.delete_bridge("br-m")
 
     within(work())
 

@@ -61,6 +61,7 @@ class Database(Protocol):
         type: str = "",  # noqa: A002 - the column's own name
         ofport_request: int | None = None,
         mac: str | None = None,
+        mtu_request: int | None = None,
         options: Mapping[str, str] | None = None,
     ) -> OfPort:
         """Return the port's number once it is there."""
@@ -329,7 +330,7 @@ class NodeKeeper:
     async def _ensure_ports(self, network: Network) -> None:
         gateway = network.gateway
         for name, number in ((gateway.name, GATEWAY_PORT), (REFUSAL_PORT_NAME, REFUSE_PORT)):
-            await self._ensure_port(name, number, kind="internal", mac=gateway.mac)
+            await self._ensure_port(name, number, kind="internal", mac=gateway.mac, mtu=network.mtu)
         if network.tunnel is None:
             await self._database.delete_port(self._settings.ovs_bridge, TUNNEL_PORT_NAME)
             return
@@ -339,12 +340,19 @@ class NodeKeeper:
         await self._ensure_port(TUNNEL_PORT_NAME, TUNNEL_PORT, kind=network.tunnel.type.value, options=options)
 
     async def _ensure_port(
-        self, name: str, number: OfPort, *, kind: str, mac: str | None = None, options: Mapping[str, str] | None = None
+        self,
+        name: str,
+        number: OfPort,
+        *,
+        kind: str,
+        mac: str | None = None,
+        mtu: int | None = None,
+        options: Mapping[str, str] | None = None,
     ) -> None:
         bridge = self._settings.ovs_bridge
         for _ in range(2):
             given = await self._database.ensure_port(
-                bridge, name, type=kind, ofport_request=number, mac=mac, options=options
+                bridge, name, type=kind, ofport_request=number, mac=mac, mtu_request=mtu, options=options
             )
             if given == number:
                 return

@@ -153,13 +153,15 @@ class Database:
         type: str = "",  # noqa: A002 - the column's own name
         ofport_request: int | None = None,
         mac: str | None = None,
+        mtu_request: int | None = None,
         options: Mapping[str, str] | None = None,
         external_ids: Mapping[str, str] | None = None,
     ) -> OfPort:
         """Return the port's number once ovs-vswitchd runs it with these properties.
 
         `options` is exact, of `external_ids` the keys of others stay. Open vSwitch gives another number than
-        `ofport_request` (1 to 65,279) where another port has that one.
+        `ofport_request` (1 to 65,279) where another port has that one. Without `mtu_request`, in bytes, it gives an
+        internal port the MTU of the smallest other port, 1500 where there is none, whenever ports come or go.
         Raises PortError with the text of the `error` column, SwitchTimeout when ovs-vswitchd does not act.
         """
         spec = PortSpec(
@@ -168,6 +170,7 @@ class Database:
             type=type,
             ofport_request=ofport_request,
             mac=mac,
+            mtu_request=mtu_request,
             options=dict(options or {}),
             external_ids=dict(external_ids or {}),
         )

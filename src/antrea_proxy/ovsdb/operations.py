@@ -64,6 +64,8 @@ def make_port(spec: PortSpec, bridge: Row, existing: Row | None) -> list[Operati
         columns["ofport_request"] = spec.ofport_request
     if spec.mac is not None:
         columns["mac"] = spec.mac
+    if spec.mtu_request is not None:
+        columns["mtu_request"] = spec.mtu_request
     return [
         _absent("Port", spec.name),
         _insert("Interface", "interface", columns),
@@ -116,6 +118,8 @@ def _change_interface(spec: PortSpec, row: Row) -> list[Operation]:
         changes["ofport_request"] = spec.ofport_request
     if spec.mac is not None and row.text("mac").lower() != spec.mac.lower():
         changes["mac"] = spec.mac
+    if spec.mtu_request is not None and row.number("mtu_request") != spec.mtu_request:
+        changes["mtu_request"] = spec.mtu_request
     needed = [_update("Interface", row.uuid, changes)] if changes else []
     return [*needed, *change_map("Interface", row, "external_ids", spec.external_ids)]
 

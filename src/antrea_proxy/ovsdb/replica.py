@@ -13,7 +13,8 @@ MONITORED: dict[str, tuple[str, ...]] = {
     "Bridge": ("name", "ports", "datapath_type", "datapath_id", "fail_mode", "protocols", "other_config",
                "external_ids"),
     "Port": ("name", "interfaces"),
-    "Interface": ("name", "type", "options", "external_ids", "ofport", "ofport_request", "mac", "mac_in_use", "error"),
+    "Interface": ("name", "type", "options", "external_ids", "ofport", "ofport_request", "mac", "mac_in_use",
+                  "mtu_request", "error"),
 }  # fmt: skip
 """Tables and columns that are followed. None of them changes by itself: statistics would wake us every 5 s."""
 

@@ -64,5 +64,6 @@ class PortSpec:
     type: str = ""
     ofport_request: int | None = None
     mac: str | None = None
+    mtu_request: int | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     external_ids: Mapping[str, str] = field(default_factory=dict)
