@@ -25,11 +25,11 @@ from benchmarks.agent import Agent, running_agent
 from benchmarks.api_server import StaticApiServer, running_api_server
 from benchmarks.openflow_bytes import (
     Recording,
-    last_bundle,
+    last_change,
     recording,
     replay_at_once,
     replay_in_step,
-    replay_single_bundles,
+    replay_single_changes,
     tapped,
 )
 from benchmarks.report import Report, Sample, megabytes, seconds
@@ -89,7 +89,7 @@ class ColdStart:
             single = b""
             if change:
                 await self._change(server, agent, 0, version=2)
-                single = last_bundle(bytes(tap.sent))
+                single = last_change(bytes(tap.sent))
             self._report.results["switch"] = dict(zip(("flows", "groups"), switch.flow_and_group_counts(), strict=True))
         return recorded, single
 
@@ -103,7 +103,7 @@ class ColdStart:
                 self.measured.floor_processor.append(processor_seconds(switch.daemon.pid) - busy)
                 if replay is replay_in_step and single:
                     self.measured.change_floor += await asyncio.to_thread(
-                        replay_single_bundles, switch, [single] * changes, pause=PAUSE
+                        replay_single_changes, switch, [single] * changes, pause=PAUSE
                     )
 
     async def agent(self, *, changes: int) -> None:
@@ -300,7 +300,7 @@ def show(workload: Workload, recorded: Recording, measured: Measured, report: Re
                     name, seconds(sample.median), seconds(sample.p99), seconds(max(sample.values)),
                     f"{sample.median / lowest.median:.1f}",
                 )
-                for name, sample in (("floor: the switch alone, the same bundle", lowest), ("agent", change))
+                for name, sample in (("floor: the switch alone, the same message", lowest), ("agent", change))
             ],
         )  # fmt: skip
         results |= {"changeSeconds": change.summary(), "changeFloorSeconds": lowest.summary()}

@@ -15,6 +15,7 @@ from benchmarks.sandbox import BenchmarkError
 from benchmarks.switch import BRIDGE, Switch
 
 _HEADER: Final = 8
+_FLOW_MOD, _GROUP_MOD, _BARRIER_REPLY = 14, 15, 21
 _BUNDLE_CONTROL, _BUNDLE_ADD = 33, 34
 _COMMIT_REPLY: Final = 5
 _BUFFER: Final = 1 << 20
@@ -22,7 +23,7 @@ _BUFFER: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A bundle that took effect: when its commit was answered (Unix time), and its messages."""
+    """What took effect together: when that was answered (Unix time), and its messages."""
 
     at: float
     data: bytes
@@ -36,6 +37,8 @@ class CommitTimes:
     target: Path
     commits: list[Commit] = field(default_factory=list)
     _open: dict[bytes, list[bytes]] = field(default_factory=dict)
+    _alone: dict[int, bytes] = field(default_factory=dict)
+    """Messages without a bundle, by the transaction id of the barrier behind each."""
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -81,7 +84,12 @@ class CommitTimes:
                 break
             frame, place = data[place:end], end
             bundle = frame[8:12]
-            if frame[1] == _BUNDLE_ADD:
+            xid = int.from_bytes(frame[4:8], "big")
+            if frame[1] in {_FLOW_MOD, _GROUP_MOD}:
+                self._alone[xid + 1] = frame
+            elif frame[1] == _BARRIER_REPLY and xid in self._alone:
+                self.commits.append(Commit(now, self._alone.pop(xid), 1))
+            elif frame[1] == _BUNDLE_ADD:
                 self._open.setdefault(bundle, []).append(frame)
             elif frame[1] == _BUNDLE_CONTROL and int.from_bytes(frame[12:14], "big") == _COMMIT_REPLY:
                 messages = self._open.pop(bundle, [])

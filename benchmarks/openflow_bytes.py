@@ -19,7 +19,8 @@ _HEADER: Final = 8
 _ERROR, _ECHO_REQUEST, _FEATURES_REQUEST, _MULTIPART_REQUEST, _BUNDLE_CONTROL = 1, 2, 5, 18, 33
 _MULTIPART_REPLY: Final = 19
 _BUNDLE_ADD: Final = 34
-_CLOSE_REQUEST, _COMMIT_REQUEST = 2, 4
+_OPEN_REQUEST, _CLOSE_REQUEST, _COMMIT_REQUEST = 0, 2, 4
+_FLOW_MOD, _GROUP_MOD, _BARRIER_REQUEST = 14, 15, 20
 _MORE: Final = 1
 _BUFFER: Final = 1 << 20
 
@@ -33,12 +34,12 @@ class Recording:
     @property
     def messages(self) -> int:
         """How many flow and group changes there are in it."""
-        return sum(frame[1] == _BUNDLE_ADD for frame in frames(self.data))
+        return sum(frame[1] in {_BUNDLE_ADD, _FLOW_MOD, _GROUP_MOD} for frame in frames(self.data))
 
     @property
     def bundles(self) -> int:
-        """How many bundles are committed in it."""
-        return sum(_is_control(frame, _COMMIT_REQUEST) for frame in frames(self.data))
+        """How many bundles are committed in it, messages that go alone counted as such."""
+        return sum(map(_ends_change, frames(self.data)))
 
 
 def frames(data: bytes) -> Iterator[bytes]:
@@ -100,8 +101,7 @@ def linked(switch: Switch, directory: Path) -> None:
 def recording(tap: _Tap) -> Recording:
     """Return what was sent up to the last commit."""
     whole = list(frames(bytes(tap.sent)))
-    last = max(place for place, frame in enumerate(whole) if _is_control(frame, _COMMIT_REQUEST))
-    return Recording(data=b"".join(whole[: last + 1]))
+    return Recording(data=b"".join(whole[: _last(whole) + 1]))
 
 
 def replay_in_step(switch: Switch, recorded: Recording) -> float:
@@ -129,13 +129,13 @@ def replay_at_once(switch: Switch, recorded: Recording) -> float:
         return time.perf_counter() - started
 
 
-def replay_single_bundles(switch: Switch, bundles: list[bytes], *, pause: float) -> list[float]:
-    """Send bundles one at a time, `pause` seconds apart; return the seconds that each took until its commit."""
+def replay_single_changes(switch: Switch, changes: list[bytes], *, pause: float) -> list[float]:
+    """Send changes one at a time, `pause` seconds apart; return the seconds that each took until it was there."""
     taken: list[float] = []
     with _connected(switch) as connection:
         answers = _Answers(connection)
         connection.sendall(bytes((6, 0, 0, 8, 0, 0, 0, 0)))  # hello, OpenFlow 1.5
-        for data in bundles:
+        for data in changes:
             chunks = list(_chunks(data))
             time.sleep(pause)
             started = time.perf_counter()
@@ -146,16 +146,22 @@ def replay_single_bundles(switch: Switch, bundles: list[bytes], *, pause: float)
     return taken
 
 
-def last_bundle(data: bytes) -> bytes:
-    """Return the frames of the last bundle in the bytes, from its opening to its commit request."""
-    found: list[bytes] = []
-    for frame in reversed(list(frames(data))):
-        if frame[1] not in {_BUNDLE_ADD, _BUNDLE_CONTROL} or (found and _is_control(frame, _COMMIT_REQUEST)):
-            if found:
-                break
-            continue
-        found.append(frame)
-    return b"".join(reversed(found))
+def last_change(data: bytes) -> bytes:
+    """Return the frames of the last change in the bytes: a bundle, or a message alone and its barrier."""
+    whole = list(frames(data))
+    end = _last(whole)
+    if whole[end][1] == _BARRIER_REQUEST:
+        return b"".join(whole[end - 1 : end + 1])
+    start = max(place for place in range(end) if _is_control(whole[place], _OPEN_REQUEST))
+    return b"".join(whole[start : end + 1])
+
+
+def _last(whole: list[bytes]) -> int:
+    return max(place for place, frame in enumerate(whole) if _ends_change(frame))
+
+
+def _ends_change(frame: bytes) -> bool:
+    return frame[1] == _BARRIER_REQUEST or _is_control(frame, _COMMIT_REQUEST)
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int]]:
@@ -165,7 +171,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int]]:
         chunk.append(frame)
         kind = frame[1]
         awaited = kind in {_FEATURES_REQUEST, _MULTIPART_REQUEST}
-        if awaited or _is_control(frame, _CLOSE_REQUEST) or _is_control(frame, _COMMIT_REQUEST):
+        if awaited or _is_control(frame, _CLOSE_REQUEST) or _ends_change(frame):
             yield b"".join(chunk), int.from_bytes(frame[4:8], "big")
             chunk = []
 

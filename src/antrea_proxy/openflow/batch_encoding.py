@@ -24,7 +24,7 @@ from antrea_proxy.openflow.constants import (
 )
 from antrea_proxy.openflow.encoding import encode
 from antrea_proxy.openflow.errors import DecodeError, InvalidValueError
-from antrea_proxy.openflow.messages import BundleControl, Message
+from antrea_proxy.openflow.messages import BarrierRequest, BundleControl, Message
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Column: TypeAlias = npt.NDArray[np.unsignedinteger[Any]] | npt.NDArray[np.signedinteger[Any]]
@@ -255,6 +255,11 @@ def bundle(messages: Messages, *, bundle_id: int, first_xid: int = 0, flags: Bun
             xid += len(part)
     additions.append(closing)
     return b"".join(additions)
+
+
+def alone(message: bytes, *, xid: int) -> bytes:
+    """Return one message with the transaction id `xid`, and a barrier with the next, whose answer says it is done."""
+    return b"".join((message[:4], xid.to_bytes(4, "big"), message[8:], encode(BarrierRequest(), xid=xid + 1)))
 
 
 def _addition(message: bytes, bundle_id: int, xid: int, flags: BundleFlags) -> bytes:

@@ -11,7 +11,7 @@ from enum import Enum, auto
 from typing import Any, ClassVar, Final
 
 from antrea_proxy.openflow import messages
-from antrea_proxy.openflow.batch_encoding import ATOMIC_AND_ORDERED, Messages, bundle, message_count
+from antrea_proxy.openflow.batch_encoding import ATOMIC_AND_ORDERED, Messages, alone, bundle, message_count
 from antrea_proxy.openflow.constants import VERSION, BundleControlType, BundleFlags
 from antrea_proxy.openflow.decoding import decode
 from antrea_proxy.openflow.encoding import encode
@@ -59,6 +59,8 @@ class State(Enum):
 class BundlePhase(Enum):
     """Where a bundle is: which of its requests the switch is to answer, or how it ended."""
 
+    ALONE = auto()
+    """A message by itself is atomic: it goes without a bundle, with a barrier, and takes one answer in place of two."""
     CLOSING = auto()
     COMMITTING = auto()
     DISCARDING = auto()
@@ -67,6 +69,8 @@ class BundlePhase(Enum):
 
 
 _NEXT_PHASE: Final = {
+    (BundlePhase.ALONE, False): BundlePhase.COMMITTED,
+    (BundlePhase.ALONE, True): BundlePhase.REFUSED,
     (BundlePhase.CLOSING, False): BundlePhase.COMMITTING,
     (BundlePhase.CLOSING, True): BundlePhase.DISCARDING,
     (BundlePhase.COMMITTING, False): BundlePhase.COMMITTED,
@@ -83,7 +87,10 @@ _REQUEST_OF_PHASE: Final = {
 
 @dataclass(slots=True, kw_only=True)
 class _Bundle:
-    """A bundle under way. Its transaction ids, in order: opening, messages, closing, then commit or discard."""
+    """A bundle under way. Its transaction ids, in order: opening, messages, closing, then commit or discard.
+
+    A message alone has its barrier in the place of the closing.
+    """
 
     bundle_id: int
     first_xid: int
@@ -102,7 +109,7 @@ class _Bundle:
 
     @property
     def awaited_xid(self) -> int:
-        return self.closing_xid if self.phase is BundlePhase.CLOSING else self.ending_xid
+        return self.closing_xid if self.phase in {BundlePhase.ALONE, BundlePhase.CLOSING} else self.ending_xid
 
     def index(self, xid: int) -> int | None:
         """Return the number of the message with that transaction id, or None for the bundle's own requests."""
@@ -145,13 +152,20 @@ class Connection:
     def commit(self, wanted: Messages, *, flags: BundleFlags = ATOMIC_AND_ORDERED) -> int:
         """Queue encoded messages as one bundle and return its id.
 
+        A message alone goes without one, and so may take effect before a bundle that is under way.
+
         Exactly one of BundleCommitted, BundleRefused and BundleUnknown follows. Raises StateError before Connected and
         after Closed, InvalidValueError as `bundle` does.
         """
         self._require_ready()
         count = message_count(wanted)
         started = _Bundle(bundle_id=self._next_bundle, first_xid=self._take_xids(count + 3), count=count, flags=flags)
-        data = bundle(wanted, bundle_id=started.bundle_id, first_xid=started.first_xid, flags=flags)
+        if count == 1:
+            (message,) = (part if isinstance(part, bytes) else part.tobytes() for part in wanted if len(part))
+            started.phase = BundlePhase.ALONE
+            data = alone(message, xid=started.first_xid + 1)
+        else:
+            data = bundle(wanted, bundle_id=started.bundle_id, first_xid=started.first_xid, flags=flags)
         self._next_bundle = self._next_bundle % _MAX_BUNDLE_ID + 1
         self._bundles[started.bundle_id] = started
         self._outgoing.append(data)
@@ -242,6 +256,13 @@ class Connection:
         else:
             yield ReplyReceived(xid=xid, message=message)
 
+    def _on_barrier(self, barrier: messages.BarrierReply, xid: int) -> Iterator[Event]:
+        started = next((one for one in self._bundles.values() if one.awaited_xid == xid), None)
+        if started is None:
+            yield from self._on_reply(barrier, xid)
+        else:
+            yield from self._advance(started)
+
     def _on_multipart(self, part: MultipartReplyMessage, xid: int) -> Iterator[Event]:
         parts = self._parts_of_pending.get(xid)
         if parts is None:
@@ -303,7 +324,7 @@ class Connection:
         (State.READY, messages.EchoRequest): _on_echo,
         (State.READY, messages.EchoReply): _on_reply,
         (State.READY, messages.FeaturesReply): _on_reply,
-        (State.READY, messages.BarrierReply): _on_reply,
+        (State.READY, messages.BarrierReply): _on_barrier,
         (State.READY, messages.BundleControl): _on_bundle_control,
         (State.READY, messages.Error): _on_error,
         (State.READY, messages.FlowDescReply): _on_multipart,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
 import pytest
 
 import openflow_samples as samples
@@ -22,6 +23,7 @@ from antrea_proxy.openflow.events import (
     Event,
     MultipartReply,
     Notified,
+    Refusal,
     ReplyReceived,
     SwitchError,
 )
@@ -200,15 +202,47 @@ def test_a_bundle_that_the_switch_has_lost_is_refused_as_a_whole() -> None:
     assert switch.applied == []
 
 
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_message_alone_is_sent_without_a_bundle_and_takes_one_answer(*, refused: bool) -> None:
+    switch = FakeSwitch(refuses_to_apply=_refuse_table_1)
+    connection = _connected(switch)
+    connection.commit(BYTES[:1] * 2)  # its answers are told apart from the other's
+    bundle_id = connection.commit([BYTES[1 if refused else 0]])
+    switch.receive(connection.data_to_send())
+    (outcome,) = connection.receive_data(switch.send())
+    if refused:
+        refusal = Refusal(index=0, error=Error(type=2, code=9))
+        assert outcome == BundleRefused(bundle_id=bundle_id, refusals=(refusal,))
+    else:
+        assert outcome == BundleCommitted(bundle_id=bundle_id)
+    assert switch.applied == ([] if refused else [FLOWS[0]])
+
+
+def test_a_row_of_a_matrix_may_be_the_message_alone() -> None:
+    switch = FakeSwitch()
+    connection = _connected(switch)
+    rows = np.frombuffer(BYTES[2], np.uint8)[np.newaxis]
+    bundle_id = connection.commit([rows[:0], rows])
+    assert _exchange(connection, switch) == [BundleCommitted(bundle_id=bundle_id)]
+    assert switch.applied == [FLOWS[2]]
+
+
+def test_a_message_alone_whose_connection_ends_is_unknown() -> None:
+    connection = _connected(FakeSwitch())
+    bundle_id = connection.commit([BYTES[0]])
+    connection.data_to_send()
+    assert connection.receive_data(b"")[0] == BundleUnknown(bundle_id=bundle_id)
+
+
 def test_several_bundles_under_way_each_have_their_outcome_in_order() -> None:
     """Several bundles under way each have their outcome in order."""
     switch = FakeSwitch(refuses_to_add=_refuse_table_1)
     connection = _connected(switch)
-    ids = [connection.commit([data]) for data in BYTES]
+    ids = [connection.commit([data, data]) for data in BYTES]
     outcomes = _exchange(connection, switch)
     assert [type(outcome) for outcome in outcomes].count(BundleRefused) == 1
     assert {getattr(outcome, "bundle_id", None) for outcome in outcomes} == set(ids)
-    assert switch.applied == [FLOWS[0], FLOWS[2]]
+    assert switch.applied == [FLOWS[0], FLOWS[0], FLOWS[2], FLOWS[2]]
 
 
 @pytest.mark.parametrize("moment", ["sent", "closing answered", "commit sent"])
