@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -40,7 +40,7 @@ LARGE_BYTES: Final = 8 * 1024 * 1024
 
 _RATE: Final = re.compile(r"Requests/sec:\s+([\d.]+)")
 _TRANSFER: Final = re.compile(r"Transfer/sec:\s+([\d.]+)(B|KB|MB|GB)")
-_LATENCY: Final = re.compile(r"^\s+(50|99)%\s+([\d.]+)(us|ms|s)$", re.MULTILINE)
+_LATENCY: Final = re.compile(r"^\s+(50|99)%\s+([\d.]+)(us|ms|s)\s*$", re.MULTILINE)
 _ERRORS: Final = re.compile(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)")
 _UNITS: Final = {"B": 1.0, "KB": 1024.0, "MB": 1024.0**2, "GB": 1024.0**3, "us": 1e-6, "ms": 1e-3, "s": 1.0}
 
@@ -57,15 +57,23 @@ class Load:
 
 
 class BenchLab:
-    """A lab; `configuration` is its antrea-agent.conf. No Node named means node-1."""
+    """A lab; `configuration` is its antrea-agent.conf, `environment` its agents'. No Node named means node-1."""
 
-    def __init__(self, name: str, configuration: str = "", *, nodes: int = 1, datapath: str = "netdev") -> None:
+    def __init__(
+        self,
+        name: str,
+        configuration: str = "",
+        *,
+        nodes: int = 1,
+        datapath: str = "netdev",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._name = name
         self._nodes = nodes
         self._datapath = datapath
         self._configuration = configuration
         self._places = Places(name=name)
-        self._environment = dict(os.environ)
+        self._environment = {**os.environ, **(environment or {})}
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:

@@ -89,7 +89,9 @@ class FakeNode:
         bridge: str,
         name: str,
         *,
+        type: str = "",  # noqa: A002 - the column's own name
         ofport_request: int | None = None,
+        options: Mapping[str, str] | None = None,
         external_ids: Mapping[str, str] | None = None,
     ) -> OfPort:
         """Make or change a port."""
@@ -104,11 +106,11 @@ class FakeNode:
             number = known.ofport
         self.bridge_ports[name] = BridgePort(
             name=name,
-            type="",
+            type=type,
             ofport=OfPort(number),
             mac_in_use="",
             error="",
-            options={},
+            options=dict(options or {}),
             external_ids={**(known.external_ids if known else {}), **(external_ids or {})},
         )
         return OfPort(number)

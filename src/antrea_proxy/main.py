@@ -31,6 +31,7 @@ from antrea_proxy.agent.switch import OpenFlowSwitch
 from antrea_proxy.agent.transport_announcer import announce
 from antrea_proxy.cni.errors import CniError, WiringError
 from antrea_proxy.cni.ipam import AddressPool
+from antrea_proxy.cni.pod_ports import PodPorts, port_kind
 from antrea_proxy.cni.pods import PodWiring
 from antrea_proxy.cni.server import CniServer, SocketTakenError
 from antrea_proxy.cni.state_file import StateFile
@@ -107,6 +108,7 @@ class AgentOptions:
     manifests: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     take_over: bool = False
+    pod_ports: PodPorts = PodPorts.AF_PACKET
 
     @property
     def run_dir(self) -> Path:
@@ -153,6 +155,7 @@ class Agent:
                 shield=_Shield(host, self._keeper),
                 bridge=settings.ovs_bridge,
                 checksum_offload=False,
+                new_port=lambda: port_kind(options.pod_ports, self._keeper.datapath_type),
             ),
             pool=self._pool,
             mtu=lambda: self._network.mtu if self._network else 0,

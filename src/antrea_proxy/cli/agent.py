@@ -12,6 +12,8 @@ from typing import Annotated
 
 import typer
 
+from antrea_proxy.cni.pod_ports import PodPorts
+
 EXAMPLES = """
 Examples:
 
@@ -38,6 +40,13 @@ def agent(
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Remove flows and groups of others from the bridge.")
     ] = False,
+    pod_ports: Annotated[
+        PodPorts,
+        typer.Option(
+            envvar="ANTREA_PROXY_POD_PORTS",
+            help="How the userspace datapath reads new Pods' interfaces: afpacket, or afxdp (experimental).",
+        ),
+    ] = PodPorts.AF_PACKET,
     cleanup: Annotated[
         bool, typer.Option("--cleanup", help="Remove all that the agent put on this Node, and end.")
     ] = False,
@@ -74,6 +83,7 @@ def agent(
                 manifests=manifests,
                 environment=dict(os.environ),
                 take_over=take_over,
+                pod_ports=pod_ports,
             )
         )
     try:

@@ -16,7 +16,14 @@ class SwitchPorts(Protocol):
     """The bridge's ports; every method is idempotent, and raises OvsdbError."""
 
     async def ensure_port(
-        self, bridge: str, name: str, *, ofport_request: int | None = None, external_ids: Mapping[str, str] = ...
+        self,
+        bridge: str,
+        name: str,
+        *,
+        type: str = "",  # noqa: A002 - the column's own name
+        ofport_request: int | None = None,
+        options: Mapping[str, str] = ...,
+        external_ids: Mapping[str, str] = ...,
     ) -> OfPort:
         """Make or change a port; returns once ovs-vswitchd has taken it, with its number."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from antrea_proxy.cni.attachment import Attachment, recorded_differences
 from antrea_proxy.cni.errors import WiringError
 from antrea_proxy.cni.parts import EFFECT_ERRORS, PodLinks, PortShield, SwitchPorts
+from antrea_proxy.cni.pod_ports import PortKind
 from antrea_proxy.ovsdb.rows import BridgePort
 
 
@@ -23,12 +24,14 @@ class PodWires:
         shield: PortShield,
         bridge: str,
         checksum_offload: bool = False,
+        new_port: Callable[[], PortKind] = PortKind,
     ) -> None:
         self._switch = switch
         self._links = links
         self._shield = shield
         self._bridge = bridge
         self._checksum_offload = checksum_offload
+        self._new_port = new_port
 
     async def make(self, plan: Attachment) -> Attachment:
         """Make the wire as planned; returns it with the port number that the switch gave it.
@@ -51,17 +54,29 @@ class PodWires:
         return await self.connect(plan)
 
     async def connect(self, attachment: Attachment) -> Attachment:
-        """Shield the Node's end and make it a port, which it may be already; returns it with its present number."""
+        """Shield the Node's end and make it a port, which it may be already; returns it with its present number.
+
+        A port that is there stays of its kind: ovs-vswitchd 3.1 aborts when the type of an AF_XDP port changes.
+        """
         pod = attachment.pod
         with _doing(f"port {pod.host_interface} of Pod {pod.namespace}/{pod.name}"):
             await self._shield.shield_port(pod.host_interface)
+            kind = await self._kind(pod.host_interface)
             ofport = await self._switch.ensure_port(
                 self._bridge,
                 pod.host_interface,
+                type=kind.type,
                 ofport_request=pod.ofport or None,
+                options=kind.options,
                 external_ids=attachment.external_ids(),
             )
         return dataclasses.replace(attachment, pod=dataclasses.replace(pod, ofport=ofport))
+
+    async def _kind(self, host_interface: str) -> PortKind:
+        for port in await self._switch.ports(self._bridge):
+            if port.name == host_interface:
+                return PortKind(type=port.type, options=port.options)
+        return self._new_port()
 
     async def remove(self, host_interface: str) -> None:
         """Remove a wire, or what there is of it; the port goes last, since the rest is found by it after a crash."""
