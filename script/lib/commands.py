@@ -7,7 +7,7 @@ from typing import Any
 
 import typer.main
 
-from antrea_proxy.cli.main import COMMANDS, SHORT_WAYS, group
+from antrea_proxy.cli.groups import COMMANDS, SHORT_WAYS, group
 
 HEAD = """# Commands
 

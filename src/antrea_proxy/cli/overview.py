@@ -9,7 +9,7 @@ import typer.core
 import typer.main
 
 from antrea_proxy import __version__
-from antrea_proxy.cli.main import COMMANDS, SHORT_WAYS, available, group
+from antrea_proxy.cli.groups import COMMANDS, SHORT_WAYS, available, group
 
 EXAMPLES = """
 Examples:
