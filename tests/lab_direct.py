@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lab_cluster import PATIENCE, Cluster, Place, pod_object, running_cluster, service_object, wait_until
-from lab_stage import BOTH_PROTOCOLS, DUAL, Stage, ask_agent, ask_service, await_service
+from lab_stage import BOTH_PROTOCOLS, DUAL, Stage, ask_agent, ask_service, await_followed, await_service
 from lab_traffic import converse
 
 NAMESPACE = "direct"
@@ -89,6 +89,7 @@ class Direct:
         for node in self.stage.nodes:
             wait_until(lambda node=node: self.modes(node, name) == {mode}, f"{name} in mode {mode} on {node}")  # type: ignore[misc]
         self.settle()
+        await_followed(self.cluster, *self.stage.nodes)
 
     def modes(self, node: str, name: str) -> set[str]:
         """Give the modes of a Service's load-balancer IPs, as a Node's agent says."""
