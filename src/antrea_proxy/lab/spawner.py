@@ -37,7 +37,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Start:
     """What to start: `argv`, or with `pod_server` the built-in server.
 
-    `netns` is a path, or empty for the spawner's own; `hostname` empty leaves the machine's.
+    `netns` is a path, or empty for the spawner's own; `hostname` empty leaves the machine's. `niceness` is from -20 (most
+    of the processors' time) to 19.
     """
 
     argv: tuple[str, ...] = ()
@@ -46,6 +47,7 @@ class Start:
     hostname: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     directory: str = "/"
+    niceness: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The value as the spawner reads it back with `from_json`."""
@@ -189,6 +191,8 @@ def _become(start: Start, fds: list[int], report: int) -> NoReturn:
             signal.signal(number, signal.SIG_DFL)
         os.setsid()
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if start.niceness:
+            _be_nice(start.niceness)
         if start.netns:
             namespaces.setns(start.netns, namespaces.CLONE_NEWNET)
         if start.hostname:
@@ -206,6 +210,13 @@ def _become(start: Start, fds: list[int], report: int) -> NoReturn:
         with contextlib.suppress(OSError):
             os.write(report, f"{type(error).__name__}: {error}".encode()[:4000])
         os._exit(127)
+
+
+def _be_nice(niceness: int) -> None:
+    """Take a niceness, and give it to the session, too: where a scheduler groups by session, that counts (sched(7))."""
+    os.setpriority(os.PRIO_PROCESS, 0, niceness)
+    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w", encoding="ascii") as group:
+        group.write(str(niceness))
 
 
 def _take_descriptors(fds: list[int], report: int) -> int:

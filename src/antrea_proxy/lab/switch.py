@@ -24,6 +24,8 @@ from antrea_proxy.lab.waiting import until
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 TUNNEL_BRIDGE = "br-phy"
 START_SECONDS = 30
+NICENESS = -10
+"""As Open vSwitch's own start script gives both programs (ovs-ctl(8)): packets wait for no other work of the machine."""
 STOP_SECONDS = 10.0
 ROUTE_RETRY_SECONDS = 0.05
 PROGRAMS = {
@@ -263,6 +265,7 @@ class Switch:
                     argv=(program, *arguments, "--pidfile", "--no-chdir", "-vsyslog:off", "-vconsole:info"),
                     netns=str(self._netns),
                     environment=dict(self.environment),
+                    niceness=NICENESS,
                 ),
                 output=output.fileno(),
             )
