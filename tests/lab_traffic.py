@@ -217,8 +217,8 @@ def even(answers: Counter[str], servers: Sequence[str], *, deviations: float = 4
 
     All shares together are judged, by their chi-square: of 30 fair shares, one lies outside of three standard
     deviations in every thirteenth experiment. The limit is the value that a chi-square passes as rarely as a normal
-    variable passes so many standard deviations (4: once in 30,000; Wilson and Hilferty, 1931). With few connections for
-    each server, chance leaves some without any, and `every` one need not have answered.
+    variable passes so many standard deviations (4: once in 30,000; Wilson and Hilferty, 1931). With fewer than some
+    twenty connections for each server, chance leaves some without any, and `every` one need not have answered.
     """
     if not set(answers) <= set(servers) or (every and len(answers) < len(servers)):
         return False

@@ -10,7 +10,7 @@ import pytest
 
 from antrea_proxy.lab.fault import Fault
 from lab_cluster import service_object, wait_until
-from lab_stage import BOTH_PROTOCOLS, DUAL, Stage, ask_agent, await_service
+from lab_stage import BOTH_PROTOCOLS, DUAL, Stage, ask_agent, await_followed, await_service
 
 RECOVERY_S = 60.0
 """An agent waits up to 30 s between two tries, and a little for the list."""
@@ -25,6 +25,17 @@ def _fault(stage: Stage, fault: Fault) -> Iterator[None]:
         yield
     finally:
         stage.cluster.lab("fault", "off")
+
+
+@contextlib.contextmanager
+def _without(stage: Stage, server: str) -> Iterator[None]:
+    """Take a server out of the Services of the stage, for the block."""
+    label = ("label", "pod", "-n", stage.namespace, server, "--overwrite")
+    stage.cluster.kubectl(*label, "app=none")
+    try:
+        yield
+    finally:
+        stage.cluster.kubectl(*label, "app=server")
 
 
 def _is_told(stage: Stage, code: str) -> bool:
@@ -87,19 +98,20 @@ def test_a_missing_right_is_told_with_the_rule_to_add_and_all_is_followed_again_
         told: str = "" if sources["EndpointSlice"]["connectedSince"] else sources["EndpointSlice"]["lastError"]
         return told
 
-    with _fault(stage, Fault.FORBID):
-        wait_until(lambda: "403" in slices(), "the refusal is told")
-        told = slices()
-        assert 'User "admin" cannot ' in told
-        assert 'resource "endpointslices" in API group "discovery.k8s.io" at the cluster scope' in told
-        rule = '{apiGroups: ["discovery.k8s.io"], resources: [endpointslices], verbs: [list, watch]}'
-        assert f"add to a ClusterRole of the user of kubeconfig {cluster.places.node(node).kubeconfig}" in told
-        assert rule in told
-        assert told.replace('"', '\\"') in cluster.places.node(node).agent_log.read_text()
-        cluster.kubectl("label", "pod", "-n", stage.namespace, stage.servers[0], "app=none", "--overwrite")
-        assert _answers(stage, address) == set(stage.servers)
-    await_service(cluster, stage.namespace, "granted", endpoints=2, seconds=RECOVERY_S)
-    assert _answers(stage, address) == set(stage.servers[1:])
-    cluster.kubectl("label", "pod", "-n", stage.namespace, stage.servers[0], "app=server", "--overwrite")
+    with contextlib.ExitStack() as stack:
+        with _fault(stage, Fault.FORBID):
+            wait_until(lambda: "403" in slices(), "the refusal is told")
+            told = slices()
+            assert 'User "admin" cannot ' in told
+            assert 'resource "endpointslices" in API group "discovery.k8s.io" at the cluster scope' in told
+            rule = '{apiGroups: ["discovery.k8s.io"], resources: [endpointslices], verbs: [list, watch]}'
+            assert f"add to a ClusterRole of the user of kubeconfig {cluster.places.node(node).kubeconfig}" in told
+            assert rule in told
+            assert told.replace('"', '\\"') in cluster.places.node(node).agent_log.read_text()
+            stack.enter_context(_without(stage, stage.servers[0]))
+            assert _answers(stage, address) == set(stage.servers)
+        await_service(cluster, stage.namespace, "granted", endpoints=2, seconds=RECOVERY_S)
+        await_followed(cluster, *stage.nodes)
+        assert _answers(stage, address) == set(stage.servers[1:])
     await_service(cluster, stage.namespace, "granted", endpoints=3)
     stage.remove("granted")

@@ -67,7 +67,7 @@ def test_a_service_of_any_number_of_endpoints_uses_each_of_them_evenly(stage: St
     stage.cluster.apply(*slices(stage.namespace, name, count))
     _await_endpoints(stage, name, count)
     endpoints = [address_of(number) for number in range(count)]
-    connections = max(count * (10 if count <= 1000 else 6), 200)
+    connections = max(count * (20 if count <= 1000 else 6), 200)
     clients = list(stage.clients.values()) if count > FEW else [stage.clients["node-1"]]
     for protocol in (FROM_NEW_PORTS, "udp"):
         answers: Counter[str] = Counter()

@@ -31,7 +31,7 @@ def test_the_endpoint_sees_the_client_and_its_node_answers_without_a_way_through
     with direct.service(endpoints=3) as (_, addresses):
         for ingress in direct.stage.nodes:
             direct.route(ingress)
-            found = direct.connect(address_of(family, addresses), count=20)
+            found = direct.connect(address_of(family, addresses), count=60)
             assert {item.server for item in found} == set(direct.stage.servers)
             assert {item.seen_as for item in found} == {CLIENT[family]}
             assert all(item.back_from == {node_of(item.server)} for item in found), found
@@ -170,7 +170,7 @@ def test_source_ranges_let_in_whom_they_name_and_drop_all_others(direct: Direct)
         for ingress in direct.stage.nodes:
             direct.route(ingress)
             for address in addresses:
-                assert {item.server for item in direct.connect(address, count=20)} == set(direct.stage.servers)
+                assert {item.server for item in direct.connect(address, count=60)} == set(direct.stage.servers)
             assert outcome(direct.cluster.node(ingress), addresses[0]) == "dropped"
         direct.stage.patch(name, loadBalancerSourceRanges=["192.0.2.0/24"])
         for address in addresses:
@@ -213,7 +213,7 @@ def test_nodes_that_drop_invalid_packets_and_check_sources_strictly_serve_all_th
     with direct.service(endpoints=3) as (_, addresses), strict(direct):
         for ingress in direct.stage.nodes:
             direct.route(ingress)
-            found = direct.connect(address_of(family, addresses), count=20)
+            found = direct.connect(address_of(family, addresses), count=60)
             assert {item.server for item in found} == set(direct.stage.servers)
             assert {item.seen_as for item in found} == {CLIENT[family]}
             assert direct.client.ask_udp(address_of(family, addresses), 80) in direct.stage.servers

@@ -26,7 +26,7 @@ def test_the_endpoint_sees_the_client_and_answers_it_directly(routed: Direct, nu
         address = addresses[(4, 6).index(number)]
         for ingress in routed.stage.nodes:
             routed.route(ingress)
-            found = routed.connect(address, count=20)
+            found = routed.connect(address, count=60)
             assert {item.server for item in found} == set(routed.stage.servers)
             assert {item.seen_as for item in found} == {CLIENT[number]}
             assert all(item.back_from == {node_of(item.server)} for item in found), found
@@ -52,6 +52,6 @@ def test_pods_reach_pods_and_services_by_route_as_ever(routed: Direct) -> None:
     with routed.service(endpoints=3) as (name, _):
         for address in routed.stage.cluster_ips(name):
             for client in routed.stage.clients.values():
-                tally = many(client, "tcp", (address, 80), count=30)
+                tally = many(client, "tcp", (address, 80), count=60)
                 assert not tally.failed
                 assert set(tally.answers) == set(routed.stage.servers)

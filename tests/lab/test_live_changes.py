@@ -106,7 +106,7 @@ def test_a_service_is_deleted_and_made_again_with_the_same_address(stage: Stage,
         stage.remove("again")
         assert stage.service("again", endpoints=3, clusterIP=addresses[0], clusterIPs=addresses) == addresses
         for address in addresses:
-            tally = many(client, "tcp", (address, 80), count=30)
+            tally = many(client, "tcp", (address, 80), count=60)
             assert not tally.failed
             assert set(tally.answers) == set(stage.servers)
     stage.remove("again")
@@ -145,7 +145,7 @@ def test_the_end_of_one_service_leaves_others_with_the_same_endpoints(stage: Sta
     addresses = {name: stage.service(name, endpoints=3)[0] for name in ("one", "two", "three")}
     stage.remove("two")
     for name in ("one", "three"):
-        tally = many(client, "tcp", (addresses[name], 80), count=30)
+        tally = many(client, "tcp", (addresses[name], 80), count=60)
         assert not tally.failed
         assert set(tally.answers) == set(stage.servers)
     assert outcome(client, addresses["two"]) not in stage.servers

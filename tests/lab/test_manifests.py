@@ -36,6 +36,6 @@ def test_agents_run_with_the_configmap_that_was_applied() -> None:
         assert running["trafficEncapMode"] == applied["trafficEncapMode"]
         assert running["antreaProxy"].items() >= applied["antreaProxy"].items()
         for address in addresses:
-            answers = stage.clients[stage.nodes[0]].connect_many(address, 80, count=30)
+            answers = stage.clients[stage.nodes[0]].connect_many(address, 80, count=60)
             assert not answers.failed
             assert set(answers.hostnames) == set(stage.servers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from lab_cluster import Cluster, JsonObject, deployment_object, service_object
-from lab_stage import Stage, await_service
+from lab_stage import Stage, await_followed, await_service
 
 
 def _apply(
@@ -47,6 +47,7 @@ def test_a_service_of_two_managers_is_balanced_as_both_want_it(cluster: Cluster,
     moved["spec"]["ports"] = []
     _apply(cluster, moved, manager="other")
     await_service(cluster, namespace, "applied", endpoints=2)
+    await_followed(cluster, stage.nodes[0])
     assert [port["port"] for port in cluster.get("service", "-n", namespace, "applied")["spec"]["ports"]] == [80]
     assert not client.connect_many(address, 80, count=40).failed
     refused = client.connect_many(address, 90, count=4, timeout=2)
