@@ -20,6 +20,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from antrea_proxy.lab import namespaces
@@ -37,8 +38,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Start:
     """What to start: `argv`, or with `pod_server` the built-in server.
 
-    `netns` is a path, or empty for the spawner's own; `hostname` empty leaves the machine's. `niceness` is from -20 (most
-    of the processors' time) to 19.
+    `netns` is a path, or empty for the spawner's own; `hostname` empty leaves the machine's. `niceness` is from -20
+    (the most of a processor) to 19.
     """
 
     argv: tuple[str, ...] = ()
@@ -215,8 +216,8 @@ def _become(start: Start, fds: list[int], report: int) -> NoReturn:
 def _be_nice(niceness: int) -> None:
     """Take a niceness, and give it to the session, too: where a scheduler groups by session, that counts (sched(7))."""
     os.setpriority(os.PRIO_PROCESS, 0, niceness)
-    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w", encoding="ascii") as group:
-        group.write(str(niceness))
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(niceness), "ascii")
 
 
 def _take_descriptors(fds: list[int], report: int) -> int:

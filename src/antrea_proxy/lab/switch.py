@@ -25,7 +25,7 @@ SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 TUNNEL_BRIDGE = "br-phy"
 START_SECONDS = 30
 NICENESS = -10
-"""As Open vSwitch's own start script gives both programs (ovs-ctl(8)): packets wait for no other work of the machine."""
+"""As Open vSwitch's own start script gives both programs (ovs-ctl(8)): packets wait for nothing else on the machine."""
 STOP_SECONDS = 10.0
 ROUTE_RETRY_SECONDS = 0.05
 PROGRAMS = {
