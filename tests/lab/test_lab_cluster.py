@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -50,6 +51,15 @@ def test_a_deleted_pod_is_a_terminating_endpoint_until_it_has_gone(cluster: Clus
     wait_until(lambda: conditions() == [{"ready": False, "serving": True, "terminating": True}], "terminating endpoint")
     wait_until(lambda: conditions() == [], "endpoint gone")
     assert time.monotonic() - began > 2
+
+
+def test_the_switches_programs_come_before_other_work_of_the_machine(cluster: Cluster) -> None:
+    for node in cluster.node_names:
+        for program in ("ovsdb-server", "ovs-vswitchd"):
+            pid = int((cluster.places.node(node).ovs / f"{program}.pid").read_text())
+            assert os.getpriority(os.PRIO_PROCESS, pid) == -10
+            session = Path(f"/proc/{pid}/autogroup")
+            assert not session.exists() or session.read_text().endswith(" nice -10\n")
 
 
 def test_a_command_runs_in_the_pod_and_is_restarted_when_it_ends(cluster: Cluster, namespace: str) -> None:
