@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from antrea_proxy.cni.ipam import AddressPool
+from antrea_proxy.cni.pod_ports import PortKind
 from antrea_proxy.cni.pods import PodWiring
 from antrea_proxy.cni.protocol import AttachmentKey, Dns, Result
 from antrea_proxy.cni.state_file import StateFileError
@@ -233,12 +234,19 @@ class FakeNode:
 class Agent:
     """One run of the agent's CNI side on a FakeNode."""
 
-    def __init__(self, node: FakeNode, cidrs: Sequence[IPNetwork] = (CIDR4,), *, flows_timeout_s: float = 5) -> None:
+    def __init__(
+        self,
+        node: FakeNode,
+        cidrs: Sequence[IPNetwork] = (CIDR4,),
+        *,
+        flows_timeout_s: float = 5,
+        new_port: Callable[[], PortKind] = PortKind,
+    ) -> None:
         self.node = node
         self.reason: str | None = None
         self.pool = AddressPool(node, cidrs=cidrs)
         self.wiring = PodWiring(
-            wires=PodWires(switch=node, links=node, shield=node, bridge=BRIDGE),
+            wires=PodWires(switch=node, links=node, shield=node, bridge=BRIDGE, new_port=new_port),
             pool=self.pool,
             mtu=lambda: MTU,
             wired=node.wired,
@@ -262,8 +270,14 @@ class Agent:
         await self.wiring.delete(key=AttachmentKey(container, interface))
 
 
-async def start_agent(node: FakeNode, cidrs: Sequence[IPNetwork] = (CIDR4,), *, flows_timeout_s: float = 5) -> Agent:
+async def start_agent(
+    node: FakeNode,
+    cidrs: Sequence[IPNetwork] = (CIDR4,),
+    *,
+    flows_timeout_s: float = 5,
+    new_port: Callable[[], PortKind] = PortKind,
+) -> Agent:
     """Start an agent as main does: restore first."""
-    agent = Agent(node, cidrs, flows_timeout_s=flows_timeout_s)
+    agent = Agent(node, cidrs, flows_timeout_s=flows_timeout_s, new_port=new_port)
     await agent.wiring.restore()
     return agent

@@ -14,13 +14,17 @@ VIRTUAL = frozenset({"internal", "geneve", "vxlan", "gre", "patch"})
 
 @dataclass(slots=True)
 class FakeDatabase:
-    """Stands in for `Database`. `devices` are the Node's links that a port may be made of."""
+    """Stands in for `Database`. `devices` are the Node's links that a port may be made of.
+
+    `mtu_requests` are what was last asked for, by port.
+    """
 
     devices: set[str] = field(default_factory=set)
     offered: frozenset[str] = frozenset({"netdev", "system"})
     held: dict[str, Bridge] = field(default_factory=dict)
     rows: dict[str, dict[str, BridgePort]] = field(default_factory=dict)
     config: dict[str, str] = field(default_factory=dict)
+    mtu_requests: dict[str, int] = field(default_factory=dict)
 
     async def datapath_types(self) -> frozenset[str]:
         """Return what is offered."""
@@ -74,7 +78,7 @@ class FakeDatabase:
         type: str = "",  # noqa: A002 - the column's own name
         ofport_request: int | None = None,
         mac: str | None = None,
-        mtu_request: int | None = None,  # noqa: ARG002 - as the real one
+        mtu_request: int | None = None,
         options: Mapping[str, str] | None = None,
         external_ids: Mapping[str, str] | None = None,
     ) -> OfPort:
@@ -97,6 +101,8 @@ class FakeDatabase:
             options=dict(options or {}),
             external_ids={**before.external_ids, **(external_ids or {})},
         )
+        if mtu_request is not None:
+            self.mtu_requests[name] = mtu_request
         number = ports[name].ofport
         if number is None:
             raise PortError(f"port {name} of bridge {bridge}: {ports[name].error}")

@@ -279,7 +279,7 @@ class NodeKeeper:
     async def _served(self) -> bool:
         """Change what Services need alone, without reading the Node back; say whether that was all it took."""
         self._wake_services.clear()
-        if self.problem or self._services is None:
+        if self._services is None:
             return False
         try:
             done = await self._stack.serve(self._services)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import Any
 
 import msgspec
@@ -89,6 +90,14 @@ def test_slices_that_are_gathered_keep_their_order_among_deletions() -> None:
     assert endpoints(cluster) == 1
     Feed(cluster).apply([two, gone])
     assert endpoints(cluster) == 0
+
+
+def test_the_slices_of_a_service_are_in_the_order_of_their_names_in_whatever_order_they_come() -> None:
+    slices = [msgspec.convert(endpoint_slice("a", family=family), EndpointSlice) for family in ("FQDN", "IPv4", "IPv6")]
+    for order in permutations(slices):
+        cluster = ClusterState()
+        Feed(cluster).apply([Added(kind=ENDPOINT_SLICES, object=item) for item in order])
+        assert [item.name.name for item in cluster.slices_of(A)] == ["a-fqdn", "a-ipv4", "a-ipv6"]
 
 
 def test_an_object_that_cannot_be_decoded_keeps_its_last_good_state() -> None:

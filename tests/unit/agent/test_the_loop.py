@@ -293,6 +293,21 @@ def test_a_service_that_vanishes_while_the_switch_is_away_is_swept_at_the_reconn
     asyncio.run(run())
 
 
+def test_the_status_says_whether_the_switch_is_connected_as_it_goes_and_comes_back() -> None:
+    async def run() -> None:
+        loop = Loop()
+        async with loop.running():
+            assert loop.last().switch.connected
+            loop.switch.out_of_reach = True
+            loop.switch.lose()
+            await loop.until(lambda: not loop.last().switch.connected)
+            loop.switch.out_of_reach = False
+            await loop.until(lambda: loop.last().switch.connected)
+            assert loop.last().phase is Phase.RUNNING
+
+    asyncio.run(run())
+
+
 def test_problems_and_the_reasons_of_services_left_alone_come_and_go() -> None:
     async def run() -> None:
         loop = Loop()

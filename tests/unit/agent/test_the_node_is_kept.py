@@ -166,6 +166,17 @@ def test_the_bridge_its_ports_and_the_node_are_made() -> None:
     asyncio.run(run())
 
 
+def test_the_mtu_of_gateway_and_refusal_port_is_asked_of_the_switch_which_would_choose_its_own() -> None:
+    async def run() -> None:
+        kept = Kept()
+        async with kept.running():
+            assert kept.database.mtu_requests == {"antrea-gw0": 1450, "antrea-refuse0": 1450}
+            kept.keeper.want(replace(network(), mtu=1400))
+            await until(lambda: kept.database.mtu_requests == {"antrea-gw0": 1400, "antrea-refuse0": 1400})
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("name", ["antrea-gw0", "antrea-refuse0", "antrea-tun0"])
 def test_a_port_that_somebody_removes_comes_back_at_once_with_its_addresses(name: str) -> None:
     async def run() -> None:
@@ -362,6 +373,23 @@ def test_nft_that_refuses_is_told_and_tried_again() -> None:
             kept.nft.words = ""
             await until(lambda: not kept.reports[-1].problem)
             assert kept.node_ports() == {"tcp . 30081"}
+
+    asyncio.run(run())
+
+
+def test_services_change_also_while_the_switch_cannot_be_kept() -> None:
+    async def run() -> None:
+        kept = Kept()
+        kept.keeper.want_services(asking(30080))
+        async with kept.running():
+            kept.keeper.want(WITH_SERVICES)
+            await until(lambda: kept.node_ports() == {"tcp . 30080"})
+            kept.database.offered = frozenset()
+            kept.keeper.switch_restored()
+            await until(lambda: bool(kept.keeper.problem))
+            kept.keeper.want_services(asking(30081))
+            await until(lambda: kept.node_ports() == {"tcp . 30081"})
+            assert kept.keeper.problem
 
     asyncio.run(run())
 

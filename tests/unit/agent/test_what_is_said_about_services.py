@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from antrea_proxy.agent.announcements import BURST, FIRST_GAP_S, LONGEST_GAP_S, 
 from antrea_proxy.agent.backoff import Backoff
 from antrea_proxy.agent.event_recorder import EventRecorder
 from antrea_proxy.agent.service_problems import Finder, ServiceProblems
-from antrea_proxy.agent.status import HealthReport
+from antrea_proxy.agent.status import HealthReport, HostReport
 from antrea_proxy.kubernetes.names import NamespacedName
 from antrea_proxy.kubernetes.objects import ObjectMeta, Service
 from antrea_proxy.proxy.problems import Problem, Reason
@@ -249,6 +250,22 @@ def test_what_the_switch_refuses_and_what_health_checks_lack_are_problems_of_the
             loop.reports.show_health(HealthReport())
             loop.switch.refuses = lambda _: False
             await loop.until(lambda: not loop.last().service_problems)
+
+    asyncio.run(scenario())
+
+
+def test_a_route_of_somebody_else_to_an_address_is_a_problem_of_the_service_that_has_it_until_it_is_gone() -> None:
+    async def scenario() -> None:
+        loop = Loop()
+        loop.list([service("web", "10.96.0.1", externalIPs=["172.31.0.1"]), service("db", "10.96.0.2")])
+        async with loop.running():
+            loop.reports.show_host(HostReport(taken=frozenset({IPv4Address("172.31.0.1")})))
+            (taken,) = loop.last().service_problems[WEB]
+            assert taken.reason is Reason.ROUTE_TAKEN
+            assert "default/web: 172.31.0.1" in taken.text
+            assert set(loop.last().service_problems) == {WEB}
+            loop.reports.show_host(HostReport())
+            assert not loop.last().service_problems
 
     asyncio.run(scenario())
 

@@ -11,6 +11,7 @@ import pytest
 
 from antrea_proxy.cni.codes import ErrorCode
 from antrea_proxy.cni.errors import CniError
+from antrea_proxy.cni.pod_ports import PodPorts, PortKind, port_kind
 from antrea_proxy.cni.protocol import AttachmentKey, Dns, Interface, IpConfig, Result, Route
 from antrea_proxy.host.errors import KernelRefused
 from antrea_proxy.kubernetes.names import NamespacedName
@@ -563,6 +564,35 @@ def test_ports_of_others_are_left_alone() -> None:
         assert set(node.bridge_ports) == {"antrea-gw0"}
 
     run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(PodPorts.AF_PACKET, PodPorts.AF_XDP), (PodPorts.AF_XDP, PodPorts.AF_PACKET)]
+)
+def test_ports_that_are_there_keep_their_kind_when_another_is_chosen_for_new_ones(
+    before: PodPorts, after: PodPorts
+) -> None:
+    """Type and options: Open vSwitch 3.1 aborts when the type of an AF_XDP port changes."""
+
+    async def scenario() -> None:
+        node = FakeNode()
+        await (await start_agent(node, new_port=lambda: port_kind(before, "netdev"))).add("c1", pod="old")
+        later = await start_agent(node, new_port=lambda: port_kind(after, "netdev"))
+        await later.add("c2", pod="new")
+        kinds = {
+            pod.name: PortKind(type=port.type, options=port.options)
+            for pod in later.wiring.pods
+            for port in (node.bridge_ports[pod.host_interface],)
+        }
+        assert kinds == {"old": port_kind(before, "netdev"), "new": port_kind(after, "netdev")}
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("chosen", PodPorts)
+def test_the_kernel_datapath_has_one_kind_of_port_whatever_is_chosen(chosen: PodPorts) -> None:
+    """It reads an interface itself, through no socket."""
+    assert port_kind(chosen, "system") == PortKind(type="", options={})
 
 
 @pytest.mark.parametrize("steps", range(6))
