@@ -54,21 +54,13 @@ def agent(
 ) -> None:
     """Run the agent of one Node: Services from the API server, balanced by the Node's Open vSwitch."""
     from antrea_proxy.cli.logs import configure_logs, fail
+    from antrea_proxy.cli.settings_file import settings_of
 
     configure_logs(log_level)
     if kubeconfig is not None and manifests is not None:
         fail("--kubeconfig and --manifests exclude each other: give one of them", code=2)
 
-    from antrea_proxy import settings as settings_room
-
-    try:
-        settings = settings_room.parse(config.read_text("utf-8"))
-    except settings_room.SettingsError as error:
-        fail(*(f"{config}: {problem}" for problem in error.problems))
-    except OSError as error:
-        fail(f"{config}: {error.strerror}")
-    except UnicodeDecodeError as error:
-        fail(f"{config}: byte {error.start} is no UTF-8 text; write the file as UTF-8")
+    settings = settings_of(config)
 
     from antrea_proxy import main
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from antrea_proxy.cli.logs import fail
+from antrea_proxy.cli.settings_file import settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,21 +45,21 @@ def windows_steps(
     ] = None,
     mtu: Annotated[int, typer.Option(help="Of the interface with the Node's own address, in bytes.", min=1280)] = 1500,
     config: Annotated[
-        Path | None, typer.Option(help="antrea-agent.conf; by default, proxyAll is on.", exists=True, dir_okay=False)
+        Path | None,
+        typer.Option(
+            help="antrea-agent.conf; by default, proxyAll is on.", exists=True, dir_okay=False, readable=False
+        ),
     ] = None,
 ) -> None:
     """Write the PowerShell of a Windows Node's stack: gateway, routes, neighbours, and NetNat for NodePorts.
 
-    What Windows cannot do is told on stderr. Exit code: 0, or 1 for a Node that has no network.
+    What Windows cannot do is told on stderr. Exit code: 0, or 1, without any step, if the configuration or a part of
+    the manifests cannot be used, or if the Node has no network.
     """
-    from antrea_proxy import settings as settings_room
     from antrea_proxy.host.windows.powershell import first_steps, steps
+    from antrea_proxy.settings import parse
 
-    try:
-        text = "antreaProxy: {proxyAll: true}\n" if config is None else config.read_text("utf-8")
-        settings = settings_room.parse(text)
-    except settings_room.SettingsError as error:
-        fail(*(f"{config}: {problem}" for problem in error.problems))
+    settings = parse("antreaProxy: {proxyAll: true}\n") if config is None else settings_of(config)
     after = asyncio.run(_state(manifests, node_name, mtu, settings))
     before = None if since is None else asyncio.run(_state(since, node_name, mtu, settings))
     for text in after.left_out:
@@ -95,14 +96,19 @@ async def _cluster(manifests: Path) -> ClusterState:
     from antrea_proxy.sources.manifests import ManifestSource
     from antrea_proxy.sources.status import SourceStatus
 
-    def tell(status: SourceStatus) -> None:
-        for problem in status.problems:
-            typer.echo(f"antrea-proxy: {problem}", err=True)
+    problems: dict[str, None] = {}  # each once: what is wrong with a file comes with either kind
 
-    source = ManifestSource(directory=manifests, on_status=tell)
+    def note(status: SourceStatus) -> None:
+        problems.update(dict.fromkeys(f"{manifests}: {each}" for each in (*status.problems, *status.undecodable)))
+        if problems and status.connected_since is None:  # the directory itself, for which the source would wait
+            fail(*problems)
+
+    source = ManifestSource(directory=manifests, on_status=note)
     cluster = ClusterState()
     cluster.list_nodes(await _listed(source, NODES))
     cluster.list_services(await _listed(source, SERVICES))
+    if problems:
+        fail(*problems)
     return cluster
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 
+from antrea_proxy.cli import windows_steps
 from windows_model import Windows
 
 COMMAND = str(Path(sys.executable).with_name("antrea-proxy"))
@@ -77,3 +80,53 @@ def test_a_node_that_is_not_there_and_a_bad_configuration_are_named(manifests: P
     done = run("--node-name", "win-1", "--manifests", manifests, "--config", config)
     assert (done.returncode, done.stdout) == (1, "")
     assert "sideways" in done.stderr
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["wanted", "held"])
+def test_manifests_with_parts_that_cannot_be_read_give_no_steps_and_each_problem_is_told_once(
+    manifests: Path,
+    tmp_path: Path,
+    held: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "all.yaml").write_text(CLUSTER)
+    (broken / "more.yaml").write_text("apiVersion: v1\n{ broken\n")
+    (broken / "node.yaml").write_text("{apiVersion: v1, kind: Node, metadata: {name: node-3}, spec: {podCIDR: 3}}\n")
+    (broken / "svc.yaml").write_text("{apiVersion: v1, kind: Service, metadata: {name: db}, spec: {ports: 80}}\n")
+    (broken / "text.yaml").write_bytes(b"\xff\xfe\x00")
+    given = ("--manifests", manifests, "--since", broken) if held else ("--manifests", broken)
+    done = run("--node-name", "win-1", *given)
+    assert (done.returncode, done.stdout) == (1, "")
+    lines = sorted(done.stderr.splitlines())
+    assert all(line.startswith(f"antrea-proxy: {broken}: ") for line in lines)
+    told = ("Node node-3 (node.yaml, line 1): spec.podCIDR: ", "Service default/db (svc.yaml, line 1): spec.ports: ")
+    assert len(lines) == 4
+    for line, words in zip(lines, (*told, "more.yaml, line 3", "text.yaml: it cannot be read"), strict=True):
+        assert words in line
+
+
+def test_a_directory_of_manifests_that_goes_away_is_named_and_not_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / "gone"
+    with pytest.raises(typer.Exit) as ended:
+        asyncio.run(windows_steps._cluster(gone))
+    assert ended.value.exit_code == 1
+    assert f"{gone}: No such file or directory" in capsys.readouterr().err
+
+
+def test_a_configuration_that_cannot_be_read_is_named_with_the_reason(manifests: Path, tmp_path: Path) -> None:
+    no_text = tmp_path / "antrea-agent.conf"
+    no_text.write_bytes(b"\xff\xfe\x00")
+    unreadable = Path("/proc/self/mem")  # its first byte is no memory, for nobody
+    for config, reason in ((no_text, "byte 0 is no UTF-8 text"), (unreadable, "Input/output error")):
+        done = run("--node-name", "win-1", "--manifests", manifests, "--config", config)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith(f"antrea-proxy: {config}: {reason}")
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_its_help_says_what_its_exit_code_means() -> None:
+    words = " ".join(run("--help").stdout.split())
+    assert "Exit code: 0, or 1, without any step, if the configuration or a part of the manifests cannot" in words
