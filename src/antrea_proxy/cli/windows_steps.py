@@ -53,22 +53,23 @@ def windows_steps(
 ) -> None:
     """Write the PowerShell of a Windows Node's stack: gateway, routes, neighbours, and NetNat for NodePorts.
 
-    What Windows cannot do is told on stderr. Exit code: 0, or 1, without any step, if the configuration or a part of
-    the manifests cannot be used, or if the Node has no network.
+    What Windows cannot do, and what is wrong with a Service, is told on stderr. Exit code: 0, or 1, without any step,
+    if the configuration or a part of the manifests cannot be used, or if the Node has no network.
     """
     from antrea_proxy.host.windows.powershell import first_steps, steps
     from antrea_proxy.settings import parse
 
     settings = parse("antreaProxy: {proxyAll: true}\n") if config is None else settings_of(config)
-    after = asyncio.run(_state(manifests, node_name, mtu, settings))
-    before = None if since is None else asyncio.run(_state(since, node_name, mtu, settings))
-    for text in after.left_out:
-        typer.echo(f"antrea-proxy: left out: {text}", err=True)
+    after, problems = asyncio.run(_state(manifests, node_name, mtu, settings))
+    before = None if since is None else asyncio.run(_state(since, node_name, mtu, settings))[0]
+    for text in (*problems, *(f"left out: {each}" for each in after.left_out)):
+        typer.echo(f"antrea-proxy: {text}", err=True)
     for step in first_steps(after) if before is None else steps(before, after):
         typer.echo(step)
 
 
-async def _state(manifests: Path, node_name: str, mtu: int, settings: Settings) -> WindowsState:
+async def _state(manifests: Path, node_name: str, mtu: int, settings: Settings) -> tuple[WindowsState, Sequence[str]]:
+    """Give what the Node must hold, and what is wrong with Services."""
     from antrea_proxy.host.services import Demands
     from antrea_proxy.host.windows.desired import desired_windows
     from antrea_proxy.network.desired import desired_network
@@ -86,8 +87,10 @@ async def _state(manifests: Path, node_name: str, mtu: int, settings: Settings) 
     if not isinstance(network, Network):
         fail(*(f"{manifests}: {problem}" for problem in network.problems))
     rules, demands = Rules.of(settings), Demands()
-    demands.take({name: service_ports(name, cluster, rules) for name in cluster.services})
-    return desired_windows(network, demands.wanted)
+    ports = {name: service_ports(name, cluster, rules) for name in cluster.services}
+    demands.take(ports)
+    problems = [problem.text for item in ports.values() for problem in item.problems]
+    return desired_windows(network, demands.wanted), problems
 
 
 async def _cluster(manifests: Path) -> ClusterState:

@@ -130,3 +130,12 @@ def test_a_configuration_that_cannot_be_read_is_named_with_the_reason(manifests:
 def test_its_help_says_what_its_exit_code_means() -> None:
     words = " ".join(run("--help").stdout.split())
     assert "Exit code: 0, or 1, without any step, if the configuration or a part of the manifests cannot" in words
+
+
+def test_what_is_wrong_with_a_service_is_told_and_the_rest_of_it_written(manifests: Path) -> None:
+    (manifests / "all.yaml").write_text(CLUSTER.replace("port: 80,", "port: 70000,"))
+    done = run("--node-name", "win-1", "--manifests", manifests)
+    assert done.returncode == 0
+    assert done.stderr.count("Service shop/web: spec.ports[0].port: 70000: must be 1 to 65535") == 1
+    assert "10.10.2.0/24" in done.stdout
+    assert "30080" not in done.stdout
