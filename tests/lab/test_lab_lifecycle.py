@@ -115,6 +115,20 @@ def test_ctrl_c_in_the_middle_of_up_leaves_nothing(places: Places, after: str) -
     assert _nothing_is_left(places)
 
 
+def test_a_lab_that_is_taken_down_in_the_middle_of_up_says_so_and_leaves_nothing(places: Places) -> None:
+    up = start_lab_up(places.name)
+    assert up.stderr is not None
+    with up, up.stderr:
+        for line in up.stderr:
+            if line.startswith("- switches"):
+                break
+        assert _lab(places, "down").returncode == 0
+        rest = up.stderr.read()
+    assert up.returncode == 1
+    assert f"error: the lab '{places.name}' was taken down while it was made" in rest
+    assert _nothing_is_left(places)
+
+
 def test_up_that_is_killed_in_the_middle_takes_its_half_made_lab_along(places: Places) -> None:
     up = start_lab_up(places.name)
     assert up.stderr is not None

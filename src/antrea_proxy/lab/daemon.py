@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -246,6 +247,11 @@ async def serve(places: Places, options: LabOptions, reports: int) -> int:
         return 1
     except asyncio.CancelledError:
         return 1  # asked to end while building: what was made is gone
+    except Exception:  # a fault of the lab's own: told whole, since the log is gone with the lab
+        if lab_is_up:
+            raise
+        tell(error=f"the lab's daemon failed:\n{traceback.format_exc()}")
+        return 1
     finally:
         watching.cancel()
     return 0

@@ -116,15 +116,20 @@ def _start_daemon(places: Places, options: LabOptions, progress: Progress) -> No
     try:
         _watch_building(daemon, reader, options, progress)
     except EOFError:
-        words = places.daemon_log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
-        raise LabError(
-            "the lab's daemon ended while it was building; the end of its log:\n" + "\n".join(words)
-        ) from None
+        raise LabError(_why_building_ended(places)) from None
     except BaseException:
         daemon.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             daemon.wait(_END_SECONDS)
         raise
+
+
+def _why_building_ended(places: Places) -> str:
+    try:
+        words = places.daemon_log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
+    except FileNotFoundError:
+        return f"the lab {places.name!r} was taken down while it was made"
+    return "the lab's daemon ended while it was building; the end of its log:\n" + "\n".join(words)
 
 
 def _watch_building(daemon: subprocess.Popen[bytes], reports: int, options: LabOptions, progress: Progress) -> None:
