@@ -18,6 +18,15 @@ from lab_cluster import PATIENCE, PROGRAM, running_cluster, wait_until
 
 SMALL = ("--nodes", "1")
 NOBODY = 65534
+FAULT = """
+from antrea_proxy.lab.control_plane import nodes
+
+def register(*arguments):
+    raise RuntimeError("injected")
+
+nodes.register = register
+"""
+"""What a Python interpreter does at its start, in the place of a fault that nobody knows yet."""
 
 
 @pytest.fixture
@@ -208,6 +217,18 @@ def test_an_agent_configuration_that_the_agent_refuses_fails_up_with_the_agents_
     assert done.returncode == 1
     assert "the agent of node-1 ended with status" in done.stderr
     assert "antreaProxy.proxyAl" in done.stderr
+    assert _nothing_is_left(places)
+
+
+def test_a_fault_of_the_labs_own_is_told_whole_and_leaves_nothing(
+    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(FAULT)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = _lab(places, "up", *SMALL)
+    assert done.returncode == 1
+    assert "error: the lab's daemon failed" in done.stderr
+    assert "RuntimeError: injected" in done.stderr
     assert _nothing_is_left(places)
 
 
