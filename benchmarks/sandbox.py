@@ -13,8 +13,11 @@ import os
 import subprocess
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
+
+from antrea_proxy.lab.spawner import be_nice
 
 CLONE_NEWNET: Final = 0x40000000
 PATIENCE: Final = 15.0
@@ -59,12 +62,13 @@ async def child(
     environment: Mapping[str, str] | None = None,
     stdout: int | None = subprocess.DEVNULL,
     stderr: int | None = subprocess.DEVNULL,
+    niceness: int = 0,
 ) -> AsyncIterator[Process]:
     """Run a program while the block runs; then it is asked to end, and killed if it does not."""
     process = await asyncio.create_subprocess_exec(
         "setpriv", "--pdeathsig", "KILL", *command,
         env={**os.environ, **(environment or {})}, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
-        start_new_session=True,
+        start_new_session=True, preexec_fn=partial(be_nice, niceness) if niceness else None,
     )  # fmt: skip
     try:
         yield process

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from antrea_proxy.lab.switch import NICENESS
 from benchmarks.sandbox import child, run, until_exists
 
 BRIDGE: Final = "br-int"
@@ -51,14 +52,14 @@ class Switch:
 
 @contextlib.asynccontextmanager
 async def running_switch(directory: Path) -> AsyncIterator[Switch]:
-    """Run a switch while the block runs, with its files in a new directory."""
+    """Run a switch while the block runs, with its files in a new directory and the niceness of the lab's switches."""
     environment = _environment(directory)
     _make_database(directory)
     quiet = ("--no-chdir", "-vconsole:off", "-vsyslog:off")
     socket = directory / "db.sock"
     async with child(
         "ovsdb-server", str(directory / "conf.db"), f"--remote=punix:{socket}", "--pidfile",
-        f"--log-file={directory}/ovsdb.log", *quiet, environment=environment,
+        f"--log-file={directory}/ovsdb.log", *quiet, environment=environment, niceness=NICENESS,
     ) as database:  # fmt: skip
         await until_exists(socket, database)
         run(
@@ -67,7 +68,7 @@ async def running_switch(directory: Path) -> AsyncIterator[Switch]:
         )  # fmt: skip
         async with child(
             "ovs-vswitchd", f"unix:{socket}", "--pidfile", f"--log-file={directory}/vswitchd.log", *quiet,
-            environment=environment,
+            environment=environment, niceness=NICENESS,
         ) as daemon:  # fmt: skip
             await until_exists(directory / f"ovs-vswitchd.{daemon.pid}.ctl", daemon)
             yield Switch(directory=directory, daemon=daemon)

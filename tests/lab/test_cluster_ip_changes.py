@@ -59,6 +59,7 @@ def test_no_new_connection_fails_while_a_deployment_goes_from_six_pods_to_two_an
     for key, tally in tallies.items():
         assert not tally.failed, f"{key}: {tally.failed}"
         assert tally.count > 100, f"{key}: too few to show anything"
+        assert set(tally.answers) >= before & after, f"{key}: those that stay are used all the time"
     assert {server for tally in tallies.values() for server in tally.answers} == before | after
 
 

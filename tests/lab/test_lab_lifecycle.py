@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -45,6 +46,13 @@ def start_lab_up(name: str) -> subprocess.Popen[str]:
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
     )
+
+
+def read_up_to(step: str, progress: IO[str]) -> None:
+    """Read what `lab up` tells until it begins this step."""
+    for line in progress:
+        if line.startswith(f"- {step}"):
+            return
 
 
 def _lab(places: Places, *arguments: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -113,9 +121,7 @@ def test_ctrl_c_in_the_middle_of_up_leaves_nothing(places: Places, after: str) -
     up = start_lab_up(places.name)
     assert up.stderr is not None
     with up, up.stderr:
-        for line in up.stderr:
-            if line.startswith(f"- {after}"):
-                break
+        read_up_to(after, up.stderr)
         up.send_signal(signal.SIGINT)
         rest = up.stderr.read()
     assert up.returncode == 130
@@ -128,9 +134,7 @@ def test_a_lab_that_is_taken_down_in_the_middle_of_up_says_so_and_leaves_nothing
     up = start_lab_up(places.name)
     assert up.stderr is not None
     with up, up.stderr:
-        for line in up.stderr:
-            if line.startswith("- switches"):
-                break
+        read_up_to("switches", up.stderr)
         assert _lab(places, "down").returncode == 0
         rest = up.stderr.read()
     assert up.returncode == 1
@@ -142,9 +146,7 @@ def test_up_that_is_killed_in_the_middle_takes_its_half_made_lab_along(places: P
     up = start_lab_up(places.name)
     assert up.stderr is not None
     with up, up.stderr:
-        for line in up.stderr:
-            if line.startswith("- switches"):
-                break
+        read_up_to("switches", up.stderr)
         up.kill()
     wait_until(lambda: not _processes_naming(places), "end of the daemon", seconds=20)
     wait_until(lambda: _nothing_is_left(places), "nothing left", seconds=20)

@@ -15,6 +15,7 @@ import typer
 from antrea_proxy.cli.agents import LabOption, NodeOption, SocketOption, agent_api, examples, node_of_lab
 from antrea_proxy.cli.api_client import AgentApi, AgentRefusedError, AgentUnreachableError
 from antrea_proxy.cli.logs import fail
+from antrea_proxy.cli.settings_file import settings_of
 
 if TYPE_CHECKING:
     from antrea_proxy.doctor.facts import AgentFacts
@@ -131,12 +132,7 @@ def _settings(config: Path | None, shown: dict[str, Any] | None) -> Settings:
         given = {key: value for key, value in shown.items() if value or key not in _WORKED_OUT}
         return room.parse(yaml.safe_dump(given))
     path = config or DEFAULT_CONFIG
-    try:
-        return room.parse(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return room.Settings()
-    except (room.SettingsError, OSError, UnicodeDecodeError) as error:
-        fail(f"{path}: {error}")
+    return settings_of(path) if path.exists() else room.Settings()
 
 
 async def _look(settings: Settings, kubeconfig: Path | None) -> Any:  # noqa: ANN401 - a pair of values of rooms that load late

@@ -193,7 +193,7 @@ def _become(start: Start, fds: list[int], report: int) -> NoReturn:
         os.setsid()
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if start.niceness:
-            _be_nice(start.niceness)
+            be_nice(start.niceness)
         if start.netns:
             namespaces.setns(start.netns, namespaces.CLONE_NEWNET)
         if start.hostname:
@@ -213,7 +213,7 @@ def _become(start: Start, fds: list[int], report: int) -> NoReturn:
         os._exit(127)
 
 
-def _be_nice(niceness: int) -> None:
+def be_nice(niceness: int) -> None:
     """Take a niceness, and give it to the session, too: where a scheduler groups by session, that counts (sched(7))."""
     os.setpriority(os.PRIO_PROCESS, 0, niceness)
     with contextlib.suppress(OSError):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -20,11 +22,11 @@ NETWORK = replace(network(), service_entry=ServiceEntry(local_addresses=(), node
 
 
 class FakeHost(Host):
-    """Holds one state. With `words` every call fails; what cannot be changed has to be applied."""
+    """Holds one state; what cannot be changed has to be applied."""
 
     def __init__(self) -> None:
         self.held: HostState | None = None
-        self.words = ""
+        self._refuses = False
         self.changeable = True
 
     async def apply(self, desired: HostState) -> Repair:
@@ -50,9 +52,16 @@ class FakeHost(Host):
         sets = () if self.held is None else self.held.table.sets
         return {text for item in sets if item.name == "node_ports_v4" for text in item.elements}
 
+    @contextlib.contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Let every call fail, for the block."""
+        self._refuses = True
+        yield
+        self._refuses = False
+
     def _fail(self) -> None:
-        if self.words:
-            raise HostError(self.words)
+        if self._refuses:
+            raise HostError("no space left on device")
 
 
 def asking(port: int) -> HostServices:
@@ -89,10 +98,8 @@ def test_after_an_apply_that_failed_they_cannot_until_one_succeeds() -> None:
         host = FakeHost()
         stack = LinuxStack(host)
         await apply(stack, 30080)
-        host.words = "no space left on device"
-        with pytest.raises(HostError):
+        with host.refusing(), pytest.raises(HostError):
             await apply(stack, 30081)
-        host.words = ""
         assert not await stack.serve(asking(30081))
         assert host.node_ports() == {"tcp . 30080"}
         await apply(stack, 30081)
@@ -106,10 +113,8 @@ def test_after_a_change_that_failed_they_cannot() -> None:
         host = FakeHost()
         stack = LinuxStack(host)
         await apply(stack, 30080)
-        host.words = "no space left on device"
-        with pytest.raises(HostError):
+        with host.refusing(), pytest.raises(HostError):
             await stack.serve(asking(30081))
-        host.words = ""
         assert not await stack.serve(asking(30081))
         assert host.node_ports() == {"tcp . 30080"}
 
